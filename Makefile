@@ -30,7 +30,7 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help up ansible generate compose-config images compose-up compose-down host host-exec host-down \
-	test test-fast test-e2e test-hosts test-docker needs mutation faults fuzz corpus lint audit lock bench clean
+	test test-fast test-e2e test-hosts test-docker needs mutation faults fuzz corpus lint audit lock bench screenshots clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -129,6 +129,9 @@ lock: $(VENV)/.dev ## update locks/ from pyproject.toml; UPGRADE=all or UPGRADE=
 
 bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
 	@exec $(BIN)/python -m bench $(ARGS)
+
+screenshots: needs $(VENV)/.dev ## make the pictures of the web pages in docs/images
+	@PYTHONPATH=tests $(BIN)/python -m support.screenshots
 
 clean: ## delete .venv, builds and caches, never the data in .ppm
 	rm -rf $(VENV) build dist mutants .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """Measure ppm and pypiserver at several sizes of the index, in one run on the loopback.
 
-With --nginx: the deployed nginx, and one with a minimal configuration. With --refusals: wrong credentials.
+With --nginx: the deployed nginx, and one with a minimal configuration. With --refusals: wrong credentials. With
+--search: the search index, in ms. With --pages: the web pages.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bench import measures, refusals, subjects, web  # they import tests/support
+from bench import measures, pages, refusals, search, subjects, web  # they import tests/support
 
 
 def main() -> None:
@@ -29,6 +30,8 @@ def main() -> None:
     parser.add_argument(
         "--refusals", action="store_true", help="measure wrong credentials: their time, and the effect of a flood"
     )
+    parser.add_argument("--search", action="store_true", help="measure the search index")
+    parser.add_argument("--pages", action="store_true", help="measure the web pages")
     parser.add_argument("--credentials", type=int, default=0, help="with --nginx: further credentials")
     parser.add_argument("--seconds", type=int, default=3, help="with --nginx: seconds of load on each in a round")
     parser.add_argument("--json", type=Path, help="also write the results of all rounds to this file")
@@ -38,8 +41,14 @@ def main() -> None:
         chosen.files = []
         rounds = refusals.compare(rounds=chosen.rounds, requests_each=chosen.requests)
     for files in chosen.files:
+        if chosen.search:
+            rounds += search.measure(files, rounds=chosen.rounds, requests_each=chosen.requests)
+            continue
         if chosen.nginx:
             rounds += web.compare(files, rounds=chosen.rounds, seconds=chosen.seconds, others=chosen.credentials)
+            continue
+        if chosen.pages:
+            rounds += pages.compare(files, rounds=chosen.rounds, requests_each=chosen.requests)
             continue
         for subject in (subjects.ppm, subjects.pypiserver):
             if chosen.only not in (None, subject.__name__):

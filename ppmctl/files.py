@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -58,10 +59,16 @@ def holds(path: Path, content: bytes | None) -> bool:
         return content is None
 
 
-def changed_at(path: Path) -> int:
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changed_at(path: Path | str) -> int:
     """Return the mtime of `path` in whole seconds since the epoch; -1 if it does not exist."""
     try:
-        return int(path.stat().st_mtime)
+        return int(os.stat(path).st_mtime)
     except FileNotFoundError:
         return -1
 

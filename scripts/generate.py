@@ -20,6 +20,7 @@ import yaml
 from ppmctl.access import secret_mask
 from ppmctl.cli.commands import cli
 from ppmctl.server import content_negotiation
+from ppmctl.web import forms, site
 
 ROOT = Path(__file__).parents[1]
 ROLES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
@@ -50,6 +51,15 @@ def nginx_secret_patterns() -> str:
     lines = ["---", f"# Generated from ppmctl/access/secret_mask.py {_BY}."]
     for name, pattern in (("likely", secret_mask.LIKELY), ("whole", secret_mask.WHOLE)):
         lines += [f"nginx_{name}_secret: >-", f"  {pattern}"]
+    return "\n".join(lines) + "\n"
+
+
+def nginx_web_pages() -> str:
+    """Return the patterns by which nginx finds requests for web pages, and the limit of their forms."""
+    lines = ["---", f"# Generated from ppmctl/web/site.py {_BY}."]
+    lines += [f'nginx_web_shared: "{"|".join(sorted(site.SHARED))}"']
+    lines += [f'nginx_web_first: "{"|".join(sorted(site.FIRST))}"']
+    lines += [f'nginx_web_uploads: "{"|".join(sorted(site.PATHS))}"', f"nginx_web_max_form: {forms.MAX_FORM >> 10}k"]
     return "\n".join(lines) + "\n"
 
 
@@ -153,6 +163,7 @@ def generated() -> dict[Path, str | None]:
     """Return each generated file with its text."""
     texts: dict[Path, str | None] = {ROOT / "roles" / "nginx" / "vars" / "accept.yml": nginx_accept_table()}
     texts[ROOT / "roles" / "nginx" / "vars" / "secrets.yml"] = nginx_secret_patterns()
+    texts[ROOT / "roles" / "nginx" / "vars" / "web.yml"] = nginx_web_pages()
     texts[ROOT / "docs" / "commands.md"] = command_reference()
     for role in ROLES:
         texts[ROOT / "roles" / role / "README.md"] = role_reference(role)

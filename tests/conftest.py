@@ -15,6 +15,7 @@ import pluggy
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from support.servers import Server  # imported where it is used: a unit test starts sooner without it
 
 pytest_plugins = ["support.beds", "support.timing"]
@@ -146,3 +147,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield server
     with contextlib.suppress(ProcessLookupError):
         server.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run a browser that the tests of a module share; each opens its own windows with `support.browser.tab`."""
+    from support.browser import chromium
+
+    with chromium() as running:
+        yield running

@@ -65,6 +65,16 @@ def create_user(
         return _issue(change, name, deliver)
 
 
+def register(volume: Volume, origin: str, name: str) -> Issued:
+    """Create the user `name` for anyone at the address `origin`, with a reader's rights, where the server allows it.
+
+    Raise Taken also for a name that differs from another one only in upper and lower case, and TooManyRegistrations.
+    """
+    actor = Actor(name=rights.ANONYMOUS, origin=origin, access=rights.ANYONE)
+    with _adding(volume, actor, name, {"role": "reader"}, name, by_anyone=True) as change:
+        return _issue(change, name, None)
+
+
 def prepare_user(volume: Volume, actor: Actor, name: str, **grant: Unpack[UserGrant]) -> Account:
     """Create the user `name` as `create_user` does, but without a secret: `rotate` makes the first one."""
     with _adding(volume, actor, name, grant, f"{rules.requested(name, grant)}, no secret") as change:
@@ -226,17 +236,22 @@ def _changing(volume: Volume, actor: Actor, action: str, what: str, *, token: st
 
 
 @contextlib.contextmanager
-def _adding(volume: Volume, actor: Actor, name: str, grant: UserGrant, what: str) -> Iterator[Change]:
+def _adding(
+    volume: Volume, actor: Actor, name: str, grant: UserGrant, what: str, *, by_anyone: bool = False
+) -> Iterator[Change]:
     """Yield a change that has the new user; `what` is for the audit log."""
-    with _changing(volume, actor, "user add", what) as change:
-        rules.require_admin(actor)
+    with _changing(volume, actor, "user register" if by_anyone else "user add", what) as change:
+        if not by_anyone:
+            rules.require_admin(actor)
         rights.check_name(name)
         user = replace(rules.new_entry(actor, name, grant), email=rights.check_email(grant.get("email")))
         if user.is_token:
             hint = f"ppmctl token create {name} --role {user.role}"
             raise UsageError(f"{name!r} is a token's name, not a user's.", hint=hint)
         before = change.snapshot()
-        if name in change.named and (name not in before.access or name in before.hashes or name in before.parked):
+        if by_anyone:
+            rules.require_registrable(change, name)
+        elif name in change.named and (name not in before.access or name in before.hashes or name in before.parked):
             raise Taken(name)
         change.put(user)
         yield change

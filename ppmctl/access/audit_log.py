@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ppmctl import files
@@ -38,7 +38,8 @@ _ATTEMPT = "ppm.attempt"
 class Attempt:
     """A request that may change something, for the audit log if it is refused.
 
-    `by`: the credential's name. `claimed`: the user name that was sent with a wrong password.
+    `by`: the credential's name. `claimed`: the user name that was sent with a wrong password. `parts`: of a request
+    that asks for several changes, those that were refused, each with its HTTP status.
     """
 
     origin: str
@@ -47,6 +48,7 @@ class Attempt:
     by: str = ""
     claimed: str = ""
     reason: str = ""
+    parts: list[tuple[Attempt, int]] = field(default_factory=list)
 
     @classmethod
     def of(cls, environ: dict[str, Any]) -> Attempt:

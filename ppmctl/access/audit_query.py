@@ -68,21 +68,41 @@ class AuditEntries:
     broken: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which entries are wanted: since a time, of a user, about a project, of an action, made or refused.
+
+    `project` is normalised; None, or "" for a text, stands for all.
+    """
+
+    since: datetime | None = None
+    user: str | None = None
+    project: str | None = None
+    action: str | None = None
+    is_done: bool | None = None
+
+    def has(self, entry: Entry) -> bool:
+        """Return whether an entry is wanted."""
+        return (
+            (self.since is None or entry.time >= self.since)
+            and (not self.user or entry.is_about(self.user))
+            and (not self.project or entry.project == self.project)
+            and (not self.action or entry.action == self.action)
+            and self.is_done in (None, entry.is_done)
+        )
+
+
 def read(
     volume: Volume, *, since: datetime | None = None, user: str | None = None, project: str | None = None
 ) -> AuditEntries:
     """Read the audit log, even while it is written and rotated. Raise PpmError if a file can't be read."""
-    wanted = normalise(project) if project is not None else None
+    selection = Selection(since=since, user=user, project=None if project is None else normalise(project))
     entries, broken = [], 0
     for line in _lines(volume.audit):
         entry = parse(line)
         if entry is None:
             broken += 1
-        elif (
-            (since is None or entry.time >= since)
-            and (user is None or entry.is_about(user))
-            and (wanted is None or entry.project == wanted)
-        ):
+        elif selection.has(entry):
             entries.append(entry)
     entries.sort(key=lambda entry: entry.time)
     return AuditEntries(entries=tuple(entries), broken=broken)
@@ -113,6 +133,11 @@ def parse_since(text: str, *, now: datetime) -> datetime:
         raise UsageError(f"{text!r} is neither a time nor a duration.", hint=hint) from exc
 
 
+def log_files(audit: Path) -> list[Path]:
+    """Return the log's file and its rotated ones, in any order."""
+    return [path for path in audit.parent.glob(f"{audit.name}*") if _ROTATED.fullmatch(path.name[len(audit.name) :])]
+
+
 def _lines(audit: Path) -> Iterator[bytes]:
     """Yield all lines, each once, even if a file is renamed or compressed meanwhile."""
     with ExitStack() as stack:
@@ -120,9 +145,7 @@ def _lines(audit: Path) -> Iterator[bytes]:
         for _attempt in range(_ATTEMPTS):
             is_complete = True
             # the newest name first, so that a file that is rotated meanwhile is met again and not missed
-            for path in sorted(audit.parent.glob(f"{audit.name}*"), key=lambda path: (len(path.name), path.name)):
-                if not _ROTATED.fullmatch(path.name.removeprefix(audit.name)):
-                    continue
+            for path in sorted(log_files(audit), key=lambda path: (len(path.name), path.name)):
                 try:
                     with _reading(path):
                         file = stack.enter_context(_open(path))

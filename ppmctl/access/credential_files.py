@@ -9,6 +9,7 @@ the change or after it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -63,6 +64,17 @@ class Credentials:
         stored = self._hashes.get(name)
         access = self._access.get(name) if self._check.is_right(name, secret, stored) else None
         return None if access is None or access.is_blocked else access
+
+    def current(self, name: str) -> tuple[Access, str] | None:
+        """Return what `name` may do, and a text that changes with its secret and rights; None if it can't work now.
+
+        For those who have authenticated before: the text tells whether what they used is still the same.
+        """
+        self._reload()
+        stored, access = self._hashes.get(name), self._access.get(name)
+        if stored is None or access is None or not access.is_live():
+            return None
+        return access, hashlib.sha256(repr((stored, access)).encode()).hexdigest()
 
     def _reload(self) -> None:
         if identity(self._volume) == self._seen:

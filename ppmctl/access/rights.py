@@ -7,7 +7,7 @@ more rights than its owner has at that moment, nor than the token that created i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
@@ -116,6 +116,11 @@ class Access:
         return [name for name in projects if not self.is_read_limited or self._reaches("read", name)]
 
     @property
+    def read_filter(self) -> Callable[[str], bool] | None:
+        """Return what `readable` asks for each project; None for a credential that may read all of them."""
+        return (lambda project: self._reaches("read", project)) if self.is_read_limited else None
+
+    @property
     def effective(self) -> Access:
         """Return the credential as its holders limit it: the lesser role, the earlier expiry.
 
@@ -145,6 +150,9 @@ class Access:
             "disabled": self.disabled,
             "email": self.email,
         }
+
+
+ANYONE = Access(name=ANONYMOUS, role="reader", created="")  # a request without a credential, where it may read
 
 
 def _is_in(project: str, globs: tuple[str, ...]) -> bool:

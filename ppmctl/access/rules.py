@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from ppmctl.access.account import Actor, Grant, NotAllowed, Unknown
+from ppmctl.access.account import Actor, Grant, NotAllowed, Taken, Unknown
 from ppmctl.access.credential_files import Change
-from ppmctl.access.rights import ROLES, Access, check_projects, check_role, exceeds, outside, stamp
+from ppmctl.access.rights import ANONYMOUS, ROLES, Access, check_projects, check_role, exceeds, outside, stamp
 from ppmctl.distributions import name_glob
 from ppmctl.errors import PpmError, UsageError
 
 MAX_TOKENS = 100  # of one owner, made over HTTP
+MAX_REGISTRATIONS = 100  # a day, of the whole index
 
 
 class TooManyTokens(PpmError):
     """An owner has as many tokens as can be made over HTTP."""
 
     status = 403
+
+
+class TooManyRegistrations(PpmError):
+    """As many accounts were created in a day as anyone may create."""
+
+    status = 429
+
+
+class NotLive(PpmError):
+    """A credential is disabled or has expired, or its owner is or has."""
+
+    status = 409
 
 
 def require_admin(actor: Actor) -> None:
@@ -33,13 +46,17 @@ def require_entry(change: Change, actor: Actor, name: str) -> Access:
     Over HTTP an actor may change itself, and tokens of its own user that have no more rights than itself.
     """
     entry, by = change.access.get(name), actor.access
-    if by is not None and not by.may("manage") and name != by.name:
-        is_own = entry is not None and entry.owner == by.owner and entry.is_token
-        if entry is None or not is_own or exceeds(entry.effective, by):
-            raise NotAllowed(f"The credential {by.name} may not change {name}.")
+    if by is not None and not by.may("manage") and (entry is None or not may_change(entry, by)):
+        raise NotAllowed(f"The credential {by.name} may not change {name}.")
     if entry is None:
         raise Unknown(name)
     return entry
+
+
+def may_change(entry: Access, by: Access) -> bool:
+    """Return whether the credential `by` may change `entry` over HTTP."""
+    is_own = entry.owner == by.owner and entry.is_token
+    return by.may("manage") or entry.name == by.name or (is_own and not exceeds(entry.effective, by))
 
 
 def require_valid_entry(change: Change, name: str) -> None:
@@ -52,16 +69,16 @@ def require_valid_entry(change: Change, name: str) -> None:
 
 
 def require_live(entry: Access) -> None:
-    """Raise PpmError with the reason if the credential does not work."""
+    """Raise NotLive with the reason if the credential does not work."""
     if entry.disabled:
-        raise PpmError(f"{entry.name} is disabled.", hint=f"ppmctl user enable {entry.name}")
+        raise NotLive(f"{entry.name} is disabled.", hint=f"ppmctl user enable {entry.name}")
     if entry.is_orphan:
-        raise PpmError(f"{entry.name} has lost its owner, or the token that created it.")
+        raise NotLive(f"{entry.name} has lost its owner, or the token that created it.")
     for holder in entry.holders:
         if not holder.is_live():
-            raise PpmError(f"{entry.name} does not work: {holder.name} is disabled or has expired.")
+            raise NotLive(f"{entry.name} does not work: {holder.name} is disabled or has expired.")
     if not entry.is_live():
-        raise PpmError(f"{entry.name} has expired.", hint="--expires DURATION gives it more time.")
+        raise NotLive(f"{entry.name} has expired.", hint="--expires DURATION gives it more time.")
 
 
 def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
@@ -88,6 +105,21 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
         )
         change.put(wider)
     return [change.access[token.owner]]
+
+
+def require_registrable(change: Change, name: str) -> None:
+    """Raise Taken or TooManyRegistrations if anyone may not create the user `name`.
+
+    A user without a secret is taken too: an invite may be on its way to the person.
+    """
+    if name.casefold() in (each.partition("+")[0].casefold() for each in change.named):
+        raise Taken(name)
+    since = stamp(datetime.now(UTC) - timedelta(days=1))
+    if sum(entry.by == ANONYMOUS and entry.created > since for entry in change.access.values()) >= MAX_REGISTRATIONS:
+        raise TooManyRegistrations(
+            f"{MAX_REGISTRATIONS} accounts were created here in a day, which is the limit: try again tomorrow,"
+            " or ask an administrator of this index for an invitation."
+        )
 
 
 def require_room(change: Change, owner: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import re
 import sys
@@ -21,11 +20,19 @@ from ppmctl.cli.target import credential_option, index_option
 from ppmctl.client import credential, discovery, index_url, login_store, netrc_file
 from ppmctl.client.http import Transport
 from ppmctl.client.index_url import Address
-from ppmctl.client_config import file_edit, file_locations
-from ppmctl.client_config.index_target import CLIENTS, WRITABLE, Form, IndexTarget, Machine, Scope, Snippet, form_for
+from ppmctl.client_config import file_locations, printed
+from ppmctl.client_config.index_target import (
+    CLIENTS,
+    DEFAULT_NAME,
+    WRITABLE,
+    Form,
+    IndexTarget,
+    Machine,
+    Scope,
+    form_for,
+)
 from ppmctl.errors import PpmError, UsageError
 
-_DEFAULT_NAME = "internal"
 # Names that twine, pdm, poetry or hatch use for the public index, or for a section that is not an index.
 _TAKEN = ("pypi", "testpypi", "distutils", "server-login", "main", "test", "default")
 _PUBLIC = 20  # a file with fewer certificate authorities lacks the public ones
@@ -130,7 +137,7 @@ def _target(index: str | None, name: str | None, ca: Path | None, credential_fil
     if name is not None and name.lower() in _TAKEN:
         raise UsageError(f"{name!r} is another index to some clients.", hint="Give another --name.")
     if name is None:
-        name = section.name if section and section.name.lower() not in _TAKEN else _DEFAULT_NAME
+        name = section.name if section and section.name.lower() not in _TAKEN else DEFAULT_NAME
     if not _NAME.fullmatch(name):
         hint = "Give a --name of letters, digits, - and _."
         raise UsageError(f"{name!r} is not a name for an index.", hint=hint)
@@ -207,25 +214,17 @@ def _text(
         )
         file = str(file_locations.path(client, "user", machine))
         return values | {"file": file, "text": line, "notes": [note]}
-    snippet: Snippet
+    chosen, place = None, ""
     if not CLIENTS[client].scopes:
         if scope is not None:
             raise UsageError(f"--{scope} is for clients with a file of their own; {client} has none.")
-        snippet = _module(client).render(target)
     else:
         chosen = file_locations.choose_scope(client, target, scope)
         path = file_locations.path(client, chosen, machine)
         values["file"], place = str(path), machine.shown(path)
-        if client in file_edit.EDITORS:
-            snippet = file_edit.snippet(client, target, place, chosen)
-        else:
-            snippet = _module(client).render(target, place)
+    snippet = printed.snippet(client, target, place, chosen)
     unread = file_locations.why_unread(client, machine)
     return values | {"text": snippet.text, "notes": [*([unread] if unread else []), *snippet.notes]}
-
-
-def _module(client: str) -> Any:
-    return importlib.import_module(f"ppmctl.client_config.{client}")
 
 
 def _print(texts: list[dict[str, Any]], target: IndexTarget, as_json: bool) -> None:

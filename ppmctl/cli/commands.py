@@ -38,6 +38,7 @@ _COMMANDS = {
     "serve": ("serve", "serve", "Serve an index."),
     "token": ("token", "token", "Create, list and revoke tokens; remove expired credentials."),
     "stats": ("stats", "stats", "Count projects, files, bytes and uploads."),
+    "web": ("web", "web", "Open the index in a browser, logged in."),
     "whoami": ("login", "whoami", "Print your name and your rights at an index."),
     "user": ("user", "user", "Add, list, change and remove the users of an index."),
 }

@@ -17,7 +17,7 @@ from ppmctl.cli.package_source import connected, index_options
 from ppmctl.distributions import environment_revision as formats
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.environments import name_lookup, update
-from ppmctl.environments.merge import Conflict
+from ppmctl.environments.merge import CONFLICT, Conflict
 from ppmctl.environments.name_lookup import Lookup
 from ppmctl.environments.remote import Entry, Remote
 from ppmctl.environments.requirement import Requirement, doubles, group
@@ -45,11 +45,7 @@ def parse_name(text: str) -> str:
     """Return the normalised name of an environment. Raise UsageError for an invalid name, and for NAME@REV."""
     if "@" in text:
         raise UsageError(f"{text!r}: a revision can't be changed.", hint="Give only the name of the environment.")
-    name = formats.normalise(text)
-    if name.startswith(formats.PREFIX):
-        hint = f"The environment's name is {name.removeprefix(formats.PREFIX)}."
-        raise UsageError(f"{text!r} is the name that pip uses.", hint=hint)
-    return name
+    return formats.named(text)
 
 
 # for commands that change an environment, and for those that read a revision
@@ -110,7 +106,7 @@ def settle(conflicts: tuple[Conflict, ...]) -> frozenset[str]:
     """
     if not sys.stdin.isatty():
         return update.refuse(conflicts)
-    output.say(update.CONFLICT)
+    output.say(CONFLICT)
     ours = set()
     for conflict in conflicts:
         output.say(conflict.text)

@@ -85,6 +85,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "user remove": ("ppmctl user remove alice --root /srv/ppm",),
     "user rotate": ("ppmctl user rotate alice --output alice.credential --root /srv/ppm",),
     "user show": ("ppmctl user show alice --root /srv/ppm",),
+    "web": ("ppmctl web", "ppmctl web /project/hello/"),
     "whoami": ("ppmctl whoami",),
 }
 

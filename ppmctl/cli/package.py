@@ -69,10 +69,12 @@ def show(place: Place, project: str, version: str | None) -> Answer:
 )
 @place_command
 def search(place: Place, words: tuple[str, ...], limit: int) -> Answer:
-    """Find the projects that have all WORDS in their name or summary.
+    """Find the projects that have all WORDS in their name, summary, keywords or description, the best match first.
 
-    On an index that is not served by ppm, this reads the pages of all projects; with more than 100 projects, it
-    searches only names.
+    A word also matches longer words that begin with it, and any part of a name.
+
+    On an index that is not served by ppm, this reads the names and summaries of all projects; with more than 100
+    projects, it searches only names.
     """
     with place.query() as query:
         results = query.search(" ".join(words), limit=limit)

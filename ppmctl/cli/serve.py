@@ -59,7 +59,8 @@ def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) ->
     from ppmctl.server import lifecycle, running, systemd
 
     lifecycle.prepare(volume)
-    from ppmctl.server import gunicorn  # it imports pypiserver
+    from ppmctl.server import gunicorn
+    from ppmctl.web.application import application  # it imports pypiserver
 
     manager = systemd.take(os.environ)
 
@@ -82,7 +83,7 @@ def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) ->
         output.say("stop       Ctrl-C", "")
         _warn_of_plain_http(settings)
 
-    gunicorn.serve(settings, manager, announce=announce, access_log=access_log)
+    gunicorn.serve(application, settings, manager, announce=announce, access_log=access_log)
 
 
 @click.command()

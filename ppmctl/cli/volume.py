@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ppmctl import output
 from ppmctl.access import htpasswd
 from ppmctl.cli.options import Answer, answers, volume_option
 from ppmctl.cli.target import on_option
@@ -97,15 +98,27 @@ def _become(owner: os.stat_result) -> None:
 
 
 def open_store(root: Path, *, may_be_missing: bool = False) -> Store:
-    """Return the store of the volume at `root`; update an old list of projects when the command ends.
+    """Return the store of the volume at `root`; update the list of projects and the search index at the end.
 
     A running server notices only its own changes. Raise PpmError as `find_volume` does.
     """
     from ppmctl.index.store import Store
 
     store = Store(open_volume(root, may_be_missing=may_be_missing))
-    click.get_current_context().call_on_close(lambda: store.write_root() if store.root_is_old.is_set() else None)
+    click.get_current_context().call_on_close(lambda: _follow(store))
     return store
+
+
+def _follow(store: Store) -> None:
+    if store.root_is_old.is_set():
+        store.write_root()
+    if store.changes:
+        from ppmctl.index.search_index import SearchIndex
+
+        try:
+            SearchIndex(store).update_all(store.changes.take(0))
+        except (PpmError, OSError) as exc:  # the change itself is done
+            output.say(f"Warning: {exc} A server repairs this; without one: ppmctl index rebuild")
 
 
 def actor() -> Actor:

@@ -106,6 +106,31 @@ def join(address: Address, code: Secret, *, purpose: str) -> Credential:
     raise failed(answer, hint="" if answer.status == 400 else "Only an index that ppm serves has invites.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoginLink:
+    """A link that logs a browser in at an index once, until `expires`. It is a secret."""
+
+    url: str
+    expires: str
+
+
+def login_link(address: Address, transport: Transport, path: str = "") -> LoginLink:
+    """Return a new link that logs a browser in as the transport's credential, and leads to `path`.
+
+    Raise CredentialError if the credential is missing or not accepted, PpmError for an index without web pages.
+    """
+    answer = transport.ask("POST", f"{address.base}/api/web-login")
+    link, expires = answer.values.get("path"), answer.values.get("expires")
+    if not isinstance(link, str) or not link.startswith("/login/"):
+        missing = answer.status in (404, 405)
+        raise failed(
+            answer,
+            hint="Only an index that ppm serves, of this version or a newer one, has web pages." if missing else "",
+        )
+    after = f"?next={quote('/' + path.lstrip('/'), safe='/')}" if path.strip("/") else ""
+    return LoginLink(url=f"{address.base}{link}{after}", expires=str(expires))
+
+
 def revoke(address: Address, transport: Transport, name: str) -> tuple[str, ...]:
     """Revoke the token `name`, and return the names of all tokens that this revoked. Raise CredentialError."""
     answer = transport.ask("DELETE", f"{address.base}/api/tokens/{quote(name, safe='')}")

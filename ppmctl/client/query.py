@@ -42,7 +42,7 @@ class Projects(Protocol):
         """Return the claim of a name (`ppmctl package claim`); None without one."""
 
     def search(self, text: str) -> list[Holding] | None:
-        """Return the projects that have every word of `text`; None if only their pages can be searched."""
+        """Return the projects that have every word of `text`, in order; None if only pages can be searched."""
 
     def statistics(self) -> Statistics | None:
         """Return all numbers; None if they can only be counted on pages."""
@@ -151,9 +151,9 @@ class Query:
         return page.latest.files
 
     def search(self, text: str, *, limit: int) -> list[Holding]:
-        """Return at most `limit` projects that have every word of `text` in their name or summary.
+        """Return at most `limit` projects that have every word of `text`, as the source finds them.
 
-        If the source can't search, read all pages and core metadata; of over SUMMARIES projects only the names.
+        If the source can't search, read the names and summaries of all projects; of over SUMMARIES only the names.
         """
         if not text.split():
             raise UsageError("There is nothing to search for.", hint="All projects: ppmctl package list")

@@ -18,6 +18,7 @@ from ppmctl.errors import UsageError
 Form = Literal["single", "extra", "explicit"]
 Scope = Literal["user", "project", "venv"]
 
+DEFAULT_NAME = "internal"  # what clients call an index
 sh = shlex.quote
 
 

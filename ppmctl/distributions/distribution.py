@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,11 @@ class Dist:
     revision: RevisionHead | None = None
     faults: tuple[Fault, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def metadata_hash(self) -> str | None:
+        """Return the sha256 of a wheel's metadata file; None for an sdist, which has none (PEP 658)."""
+        return hashlib.sha256(self.metadata).hexdigest() if self.name.kind == "wheel" else None
 
     def require_valid(self) -> None:
         """Raise InvalidDistribution if its metadata has a fault: a new upload can be built again without it."""

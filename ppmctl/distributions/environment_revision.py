@@ -96,6 +96,15 @@ def normalise(name: str) -> str:
     )
 
 
+def named(text: str) -> str:
+    """Return the normalised name that a user gave. Raise UsageError if invalid, and for the one that pip uses."""
+    name = normalise(text)
+    if name.startswith(PREFIX):
+        hint = f"The environment's name is {name.removeprefix(PREFIX)}."
+        raise UsageError(f"{text!r} is the name that pip uses.", hint=hint)
+    return name
+
+
 def environment_of(project: str) -> str | None:
     """Return the environment that is stored as this project (normalised), or None for another project."""
     return project.removeprefix(PREFIX) if project.startswith(PREFIX) else None

@@ -1,7 +1,8 @@
 """Inspect a wheel or sdist that a stranger made, in a child process with limits (`inspector`).
 
 Files within the limits of `budget` are read fast. One that costs too much in a way that nobody thought of ends the
-child alone, and is refused with the limit. Children stay for the next file.
+child alone, and is refused with the limit. Children stay for the next file. `call` does other work on a stranger's
+text in the same children.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # some Pythons need them;
 _MAX_ANSWER = 8 << 20  # bytes
 
 
-class _Ended(Exception):
-    """The child has ended; its argument is the reason, as a predicate of reading the file."""
+class Ended(Exception):
+    """The child has ended; its argument is the reason, as a predicate of the work."""
+
+
+class Busy(Exception):
+    """All children are at work."""
 
 
 def inspect(path: Path, filename: str, *, old: bool = False) -> Dist:
@@ -47,7 +52,7 @@ def inspect(path: Path, filename: str, *, old: bool = False) -> Dist:
     try:
         request = {"path": str(path.absolute()), "filename": filename, "old": old, "seconds": seconds}
         answer = _pool(os.getpid()).ask(request)
-    except _Ended as exc:
+    except Ended as exc:
         raise InvalidDistribution(f"{filename}: reading it {exc.args[0]}.") from exc
     if "invalid" in answer:
         raise InvalidDistribution(answer["invalid"])
@@ -65,6 +70,19 @@ def inspect(path: Path, filename: str, *, old: bool = False) -> Dist:
         faults=tuple(Fault(**fault) for fault in answer["faults"]),
         notes=tuple(answer["notes"]),
     )
+
+
+def call(function: str, *arguments: str, seconds: int) -> str | None:
+    """Return what a function returns in a child that may use `seconds` of processor time. `function` is MODULE:NAME.
+
+    Raise Ended over a limit, or if the function raises; Busy if no child is free within `seconds`.
+    """
+    request = {"call": function, "arguments": arguments, "seconds": seconds}
+    answer = _pool(os.getpid()).ask(request, wait=seconds)
+    if "failed" in answer:
+        raise Ended(answer["failed"])
+    text: str | None = answer["returned"]
+    return text
 
 
 def start() -> None:
@@ -92,16 +110,17 @@ class _Child:
         return not self._connection.poll(0)  # an idle child sends nothing: what can be read is its end
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a request; raise _Ended if there is none. Such a child can't be asked again."""
+        """Return the answer to a request; raise Ended if there is none. Such a child can't be asked again."""
         try:
             self._connection.send_bytes(json.dumps(request).encode())
-            if not self._connection.poll(budget.MAX_SECONDS):
-                raise _Ended(f"takes more than {budget.MAX_SECONDS} seconds")
+            limit = budget.MAX_SECONDS if "path" in request else 4 * request["seconds"]
+            if not self._connection.poll(limit):
+                raise Ended(f"takes more than {limit} seconds")
             answer: dict[str, Any] = json.loads(self._connection.recv_bytes(_MAX_ANSWER))
         except (EOFError, OSError) as exc:
-            raise _Ended(_reason(self._process.wait(), request["seconds"])) from exc
+            raise Ended(_reason(self._process.wait(), request["seconds"])) from exc
         if "memory" in answer:
-            raise _Ended(f"takes more than {budget.MAX_MEMORY >> 20} MB of memory")
+            raise Ended(f"takes more than {budget.MAX_MEMORY >> 20} MB of memory")
         return answer
 
     def end(self) -> None:
@@ -124,9 +143,11 @@ class _Pool:
         while self._idle:
             self._idle.pop().end()
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer of a child; raise _Ended if there is none."""
-        with self._slots:
+    def ask(self, request: dict[str, Any], *, wait: float | None = None) -> dict[str, Any]:
+        """Return the answer of a child; raise Ended if there is none, Busy if none is free within `wait` seconds."""
+        if not self._slots.acquire(timeout=wait):
+            raise Busy
+        try:
             child = self._take()
             try:
                 answer = child.ask(request)
@@ -135,6 +156,8 @@ class _Pool:
                 raise
             self._idle.append(child)
             return answer
+        finally:
+            self._slots.release()
 
     def _take(self) -> _Child:
         while self._idle:

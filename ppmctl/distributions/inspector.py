@@ -1,15 +1,18 @@
 """The child process that reads files made by strangers, with limits of processor time, memory and open files.
 
-`inspection` starts it, and asks it for one file after the other: JSON on a socket.
+`inspection` starts it, and asks it for one file after the other, or for a call of a function with a stranger's texts:
+JSON on a socket.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import json
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +22,7 @@ from ppmctl.distributions import distribution, environment_wheel
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import InvalidDistribution
 
-_MAX_REQUEST = 1 << 16  # bytes
+_MAX_REQUEST = 8 << 20  # bytes
 _MAX_FILES = 32  # open at the same time
 
 
@@ -33,8 +36,22 @@ def main() -> None:
         except EOFError:
             return
         _limit_time(request["seconds"])
-        answer = _answer(Path(request["path"]), request["filename"], old=request["old"])
+        if "call" in request:
+            answer = _call(request["call"], request["arguments"])
+        else:
+            answer = _answer(Path(request["path"]), request["filename"], old=request["old"])
         connection.send_bytes(json.dumps(answer).encode())
+
+
+def _call(function: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return what a function returned, or why it did not."""
+    module, _, name = function.partition(":")
+    try:
+        return {"returned": getattr(importlib.import_module(module), name)(*arguments)}
+    except MemoryError:
+        return {"memory": True}
+    except Exception as exc:
+        return {"failed": f"failed: {distribution.one_line(repr(exc))}"}
 
 
 def _answer(path: Path, filename: str, *, old: bool) -> dict[str, Any]:

@@ -8,18 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from ppmctl.access import credential_files, htpasswd
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError, some
-from ppmctl.index.layout import ROOT_MARK, Volume
-from ppmctl.index.pages import marked
-from ppmctl.output import size
+from ppmctl.index.free_space import free_space
+from ppmctl.index.layout import Volume
+from ppmctl.index.recovery import marked_projects
 from ppmctl.server import health, running
 from ppmctl.server.settings import server_settings
 
-_MIB = 1 << 20
-_LEAST_SPACE = 100 * _MIB  # for an upload and its pages
-_LITTLE_SPACE = 0.1  # of the disk
-_ENOUGH_SPACE = 20 << 30  # whatever part of the disk it is
-_LEAST_INODES = 1000  # a file takes three or four
-_LITTLE_INODES = 0.05
 _SLOW = 0.005  # seconds of processor time a request; an issued secret takes a thousandth of it
 
 
@@ -35,23 +29,15 @@ def check(volume: Volume, environ: Mapping[str, str], certificate: Iterable[Find
 
 def disk(volume: Volume, space: os.statvfs_result) -> Iterator[Finding]:
     """Check whether the file system has enough bytes and inodes; 0 inodes in all means no limit."""
-    root, free, whole = volume.root, space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
-    hint = f"Enlarge the disk, or remove releases (ppmctl package remove): ppmctl stats --root {root}  shows sizes."
-    is_little = free < whole * _LITTLE_SPACE and free < _ENOUGH_SPACE
-    message = f"{size(free)} of {size(whole)} are free"
-    yield _enough("disk", message, hint, is_full=free < _LEAST_SPACE, is_little=is_little)
-    if not space.f_files:
-        return
-    hint = f"Delete other files on that disk (df -i {root}), or copy {root} to one with more inodes (mkfs.ext4 -N)."
-    message = f"{space.f_favail} of {space.f_files} inodes are free"
-    is_little = space.f_favail < space.f_files * _LITTLE_INODES
-    yield _enough("inodes", message, hint, is_full=space.f_favail < _LEAST_INODES, is_little=is_little)
-
-
-def _enough(check: str, message: str, hint: str, *, is_full: bool, is_little: bool) -> Finding:
-    if is_full:
-        return Finding(check, "fail", f"{message}: uploads fail", hint)
-    return Finding(check, "warn", message, hint) if is_little else Finding(check, "ok", message)
+    root = volume.root
+    hints = {
+        "disk": f"Enlarge the disk, or remove releases (ppmctl package remove): ppmctl stats --root {root}  shows"
+        " sizes.",
+        "inodes": f"Delete other files on that disk (df -i {root}), or copy {root} to one with more inodes"
+        " (mkfs.ext4 -N).",
+    }
+    for free in free_space(space):
+        yield Finding(free.what, free.state, free.message, "" if free.state == "ok" else hints[free.what])
 
 
 def hashes(volume: Volume) -> Iterator[Finding]:
@@ -73,7 +59,7 @@ def hashes(volume: Volume) -> Iterator[Finding]:
 
 def pending(volume: Volume) -> Iterator[Finding]:
     """Find projects whose pages may be older than their files."""
-    names = [name for name in marked(volume) if not name.startswith(ROOT_MARK)]
+    names = marked_projects(volume)
     if names:
         message = f"pages may be old ({len(names)}: {some(names, 5)}), unless an upload is running"
         yield Finding("pending", "warn", message, f"ppmctl index rebuild --root {volume.root}")

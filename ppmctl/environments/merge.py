@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+CONFLICT = "Conflict: these requirements were changed by another user in the meantime."
+
 # The requirements of each normalised name (`requirement.group`); a name without requirements is missing.
 Groups = Mapping[str, tuple[str, ...]]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ppmctl.distributions.environment_revision import MAX_CHANGE, Revision, ordered
-from ppmctl.environments.merge import Conflict, Groups, merge
+from ppmctl.environments.merge import CONFLICT, Conflict, Groups, merge
 from ppmctl.environments.remote import History, Remote
 from ppmctl.environments.requirement import flat, normal
 from ppmctl.errors import PpmError, UsageError
@@ -20,7 +20,6 @@ from ppmctl.errors import PpmError, UsageError
 MOST_RACES = 1000  # lost ones, each to another user's change
 _PAUSE = 0.1  # seconds, times the number of lost races
 _LONGEST_PAUSE = 1.0
-CONFLICT = "Conflict: these requirements were changed by another user in the meantime."
 
 # Returns the new list for the old one.
 Edit = Callable[[Groups], Groups]

@@ -79,6 +79,7 @@ class Volume:
     pending = _Below("index", "pending")
     boot = _Below("index", "boot")  # the id of the boot in which the pages were last known to be good
     layout = _Below("index", "layout")  # the number of the layout that this volume was brought to
+    search = _Below("index", "search.sqlite3")  # see ppmctl.index.search_index
     servers = _Below("servers")  # see ppmctl.server.running
     locks = _Below("locks")
     root_lock = _Below("locks", "root")
@@ -87,6 +88,7 @@ class Volume:
     drop_lock = _Below("locks", "drop")
     credentials_lock = _Below("locks", "credentials")
     servers_lock = _Below("locks", "servers")
+    search_lock = _Below("locks", "search")
     credentials = _Below("credentials")
     htpasswd = _Below("credentials", "htpasswd")
     access = _Below("credentials", "access.yml")
@@ -94,6 +96,8 @@ class Volume:
     parts = _Below("credentials", "nginx")  # the htpasswd files of nginx; see ppmctl.access.nginx_htpasswd
     limited = _Below("credentials", "nginx-limited")  # the same for credentials that may read only some projects
     invites = _Below("credentials", "invites")
+    sessions = _Below("credentials", "sessions")  # of browsers; see ppmctl.web.sessions
+    login_links = _Below("credentials", "login-links")  # see ppmctl.access.login_links
     first_credential = _Below("first-credential")
     first_netrc = _Below("netrc")
     audit = _Below("audit.jsonl")

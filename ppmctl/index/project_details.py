@@ -1,18 +1,42 @@
-"""The values of a project for `GET /api/packages/PROJECT` and `ppmctl package show --json`."""
+"""The page of a project, the metadata of its files, and both as JSON: for the API, commands and the search index."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ppmctl.distributions.project_page import ProjectPage, Release
+from ppmctl.distributions import distribution
+from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
+from ppmctl.index import pages
 from ppmctl.index.claims import Claim
+from ppmctl.index.layout import METADATA, Volume
+from ppmctl.index.project_folder import Folder
+
+
+def page(content: Folder) -> ProjectPage:
+    """Return the page of a project, with the same values as over HTTP. URLs are relative to the root of the index."""
+    values = pages.page_values(content, pages.listed_files(content))
+    return ProjectPage.from_json(values, lambda url: url.removeprefix("../../"))
+
+
+def metadata(volume: Volume, file: PageFile) -> bytes | None:
+    """Return the core metadata of a file, or None if it has none."""
+    if file.core_metadata is None:
+        return None
+    project = distribution.parse_filename(file.filename).project
+    try:
+        return volume.side_file(project, file.filename, METADATA).read_bytes()
+    except OSError:
+        return None
 
 
 def values(
     page: ProjectPage, release: Release | None, metadata: Mapping[str, Any], claim: Claim | None
 ) -> dict[str, Any]:
-    """Return the project as JSON; `metadata` is the core metadata of the release, {} without one."""
+    """Return a project as `GET /api/packages/PROJECT` and `ppmctl package show --json` have it.
+
+    `metadata` is the core metadata of the release, {} without one.
+    """
     return {
         "name": page.name,
         "status": page.status,

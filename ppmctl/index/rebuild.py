@@ -15,7 +15,8 @@ from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_folder, quarantine
 from ppmctl.index.layout import ATTESTATIONS, METADATA, PROVENANCE, RECORD, Volume
 from ppmctl.index.project_folder import REBUILD, Folder, Record, StoredFile
-from ppmctl.index.store import Store, metadata_hash, record_of, sha256_of
+from ppmctl.index.search_index import SearchIndex
+from ppmctl.index.store import Store, record_of
 
 
 @dataclass(kw_only=True)
@@ -30,7 +31,7 @@ class Rebuilt:
 
 
 def rebuild(store: Store) -> Rebuilt:
-    """Bring all pages in line with their folders.
+    """Bring all pages in line with their folders, and make the search index again.
 
     Only pages that differ are written, and only files without a record are hashed. A server may run meanwhile: each
     project is locked while it is rebuilt.
@@ -47,6 +48,10 @@ def rebuild(store: Store) -> Rebuilt:
     for stray in stray_pages(store.volume, set(projects)):
         shutil.rmtree(stray, ignore_errors=True)
     store.write_root()
+    try:
+        SearchIndex(store).rebuild()
+    except (PpmError, OSError) as exc:
+        done.problems.append(f"The search index: {exc}")
     return done
 
 
@@ -109,14 +114,14 @@ def _write_side_files(volume: Volume, project: str, filename: str, record: Recor
     dist = inspection.inspect(path, filename, old=True)
     if record is None and dist.name.project != project:
         raise PpmError(f"it belongs in packages/{dist.name.project}/.")
-    if record is not None and metadata_hash(dist) != record.core_metadata:
+    if record is not None and dist.metadata_hash != record.core_metadata:
         raise PpmError("its metadata does not match its record: the file was changed.")
     if dist.name.kind == "wheel":
         files.write_atomic(path.with_name(filename + METADATA), dist.metadata, sync=True)
     if record is None:
         entry = path.stat()
         when = project_folder.timestamp(datetime.fromtimestamp(entry.st_mtime, UTC))
-        record = record_of(dist, size=entry.st_size, sha256=sha256_of(path), upload_time=when, by=REBUILD)
+        record = record_of(dist, size=entry.st_size, sha256=files.sha256_of(path), upload_time=when, by=REBUILD)
         files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ppmctl import files
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, quarantine, staging
-from ppmctl.index.layout import Volume
+from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,7 @@ def repair(store: Store) -> Repaired:
     """Repair what a crash left: the marked projects, and folders in `incoming/` that no process holds."""
     repaired = []
     _upgrade(store.volume)
-    marked = [name for name in pages.marked(store.volume) if not name.startswith(".")]
-    for project in marked:
+    for project in marked_projects(store.volume):
         try:
             store.refresh(project)
             repaired.append(project)
@@ -45,6 +44,11 @@ def repair(store: Store) -> Repaired:
             store.root_is_old.set()
             log.error("The list of projects can't be written: %s", exc)
     return Repaired(projects=tuple(repaired), swept=staging.sweep(store.volume))
+
+
+def marked_projects(volume: Volume) -> list[str]:
+    """Return the projects whose pages may be older than their files, unless an upload is running."""
+    return [name for name in pages.marked(volume) if not name.startswith(ROOT_MARK)]
 
 
 def _upgrade(volume: Volume) -> None:

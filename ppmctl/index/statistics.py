@@ -14,6 +14,7 @@ from ppmctl.errors import UsageError
 from ppmctl.index.project_folder import timestamp
 
 MAX_SEARCH = 200  # characters
+MAX_WORDS = 8  # different ones in a search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +69,26 @@ class Holding:
         )
 
 
+def words(text: str) -> list[str]:
+    """Return the different words of a search. Raise UsageError for more than MAX_SEARCH characters or MAX_WORDS."""
+    if len(text) > MAX_SEARCH:
+        raise UsageError(f"A search has {MAX_SEARCH} characters at most.")
+    different = list({word.casefold(): word for word in text.split()}.values())
+    if len(different) > MAX_WORDS:
+        raise UsageError(f"A search has {MAX_WORDS} different words at most.")
+    return different
+
+
 def search(text: str, holdings: Iterable[Holding]) -> list[Holding]:
     """Return the projects with every word of `text`, by name: first those with all words in the name.
 
-    Raise UsageError for more than MAX_SEARCH characters.
+    Raise UsageError as `words` does.
     """
-    if len(text) > MAX_SEARCH:
-        raise UsageError(f"A search has {MAX_SEARCH} characters at most.")
-    # normalised once, not for each project: a server searches thousands
-    words = {word: normalise(word) for word in set(text.casefold().split())}
+    # normalised once, not for each project
+    wanted = {word.casefold(): normalise(word.casefold()) for word in words(text)}
 
     def has_all(text: str) -> bool:
-        return all(word in text or normalised in text for word, normalised in words.items())
+        return all(word in text or normalised in text for word, normalised in wanted.items())
 
     matches = [
         (not has_all(holding.name), holding.name, holding)

@@ -8,7 +8,6 @@ between the marks are in `transaction`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from ppmctl.distributions import release_file
 from ppmctl.distributions.distribution import Dist, Filename, parse_version
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import claims, pages, project_folder, transaction
+from ppmctl.index.changes import Changes
 from ppmctl.index.claims import Claim
 from ppmctl.index.layout import ROOT_MARK, TOMBSTONE, YANKED, Volume
 from ppmctl.index.project_folder import CLOSED, STATUSES, Folder, Record, Status
@@ -43,6 +43,7 @@ class Store:
         self.area = IncomingArea(volume)
         # set when the list of projects is out of date: a thread of a server waits for it, commands call write_root
         self.root_is_old = Event()
+        self.changes = Changes()
 
     # reading
 
@@ -100,7 +101,7 @@ class Store:
         record = record_of(dist, size=received.size, sha256=received.sha256, upload_time=when, by=by)
         with (
             transaction.prepared(self.area, received, dist, record, attestations) as side_files,
-            self.locked(name.project),
+            self._writing(name.project),
         ):
             if show:
                 self.settle(name.project)
@@ -128,7 +129,7 @@ class Store:
         """Return whether this file is published with this content; its page then lists it. Refused as for `put`."""
         if not self.holds(name, sha256):
             return False
-        with self.locked(name.project):
+        with self._writing(name.project):
             self.settle(name.project)
             return self._has_already(name, sha256)
 
@@ -149,7 +150,7 @@ class Store:
     def remove(self, project: str, version_or_filename: str) -> list[str]:
         """Remove a release or one of its files for good; return the filenames, which can't be used again."""
         with self._changing(project) as content:
-            chosen = _choose(content, version_or_filename)
+            chosen = choose(content, version_or_filename)
             for filename in chosen:
                 line = _line(f"removed {project_folder.now()}")
                 files.write_atomic(self.volume.side_file(project, filename, TOMBSTONE), line, sync=True)
@@ -168,7 +169,7 @@ class Store:
         if state not in STATUSES:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
         status = Status(state=state, reason=" ".join(reason.split()))
-        with self.locked(project):
+        with self._writing(project):
             with contextlib.suppress(project_folder.BrokenRecord):  # a damaged status, which this call replaces
                 self.settle(project)  # first: the folder may be what a killed first upload left
             if not self.has_project(project):
@@ -200,7 +201,7 @@ class Store:
 
     def refresh(self, project: str) -> None:
         """Write a project's pages again if they are missing or out of date, and repair what a crash left of it."""
-        with self.locked(project):
+        with self._writing(project):
             self.settle(project)
             pages.refresh(self.volume, project)
 
@@ -228,7 +229,7 @@ class Store:
 
     @contextlib.contextmanager
     def _changing(self, project: str) -> Iterator[Folder]:
-        with self.locked(project):
+        with self._writing(project):
             self.settle(project)
             content = self.read(project)
             pages.mark(self.volume, project)
@@ -238,6 +239,15 @@ class Store:
                 files.sync_folder(self.volume.project(project))
                 pages.refresh(self.volume, project)
                 pages.unmark(self.volume, project)
+
+    @contextlib.contextmanager
+    def _writing(self, project: str) -> Iterator[None]:
+        """Hold the project's lock for a change, even one that fails. The search index follows later."""
+        with self.locked(project):
+            try:
+                yield
+            finally:
+                self.changes.add(project)
 
     def _has_already(self, name: Filename, sha256: str) -> bool:
         """Return whether a file that is to be published is there, with this content. Raise Refused if it can't be."""
@@ -270,12 +280,13 @@ class Store:
 
     def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:
-            for filename in (chosen := _choose(content, version_or_filename)):
+            for filename in (chosen := choose(content, version_or_filename)):
                 change(self.volume.file(project, filename))
         return chosen
 
 
-def _choose(content: Folder, version_or_filename: str) -> list[str]:
+def choose(content: Folder, version_or_filename: str) -> list[str]:
+    """Return the files of a release, or the file of this name. Raise NotHere without any."""
     version: Version | None = None
     with contextlib.suppress(InvalidVersion):
         version = parse_version(version_or_filename)
@@ -303,17 +314,6 @@ def record_of(dist: Dist, *, size: int, sha256: str, upload_time: str, by: str) 
         upload_time=upload_time,
         uploaded_by=by,
         requires_python=dist.requires_python,
-        core_metadata=metadata_hash(dist),
+        core_metadata=dist.metadata_hash,
         summary=dist.summary[: project_folder.MAX_SUMMARY],
     )
-
-
-def metadata_hash(dist: Dist) -> str | None:
-    """Return the sha256 of a wheel's metadata file; None for an sdist, which has none (PEP 658)."""
-    return hashlib.sha256(dist.metadata).hexdigest() if dist.name.kind == "wheel" else None
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

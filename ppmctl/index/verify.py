@@ -18,13 +18,14 @@ from ppmctl.index import environment_files, pages, project_folder, quarantine
 from ppmctl.index.layout import METADATA, PROVENANCE, RECORD, TOMBSTONE, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.rebuild import provenance, stray_pages
-from ppmctl.index.store import Store, sha256_of
+from ppmctl.index.search_index import SearchIndex
+from ppmctl.index.store import Store
 
 REBUILD = "ppmctl index rebuild"
 
 _LOST = "restore it from a backup, or remove it: ppmctl package remove"
 _DIFFERS = "does not match the project's folder"
-_ROOT_FOLLOWS_WITHIN = 3.0  # seconds
+_FOLLOWS_WITHIN = 3.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
         yield Difference(where=_below(store.volume, stray), what="are pages of a project that does not exist")
     for name in _root_differences(store):
         yield Difference(where=f"index/simple/{name}", what="does not list the projects of this index")
+    yield from _search_differences(store)
 
 
 def _project(volume: Volume, project: str) -> Iterator[Difference]:
@@ -103,7 +105,7 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
         return
     try:
         metadata = project_folder.locate(volume, content.project, file.filename + METADATA)
-        if sha256_of(metadata) != record.core_metadata:
+        if files.sha256_of(metadata) != record.core_metadata:
             repair = f"delete it and run: {REBUILD}"
             yield Difference(where=where + METADATA, what="is not the metadata that was published", repair=repair)
     except FileNotFoundError:
@@ -119,7 +121,7 @@ def _contents(store: Store, project: str) -> Iterator[Difference]:
     for file in content.files if content is not None else ():
         path = project_folder.locate(store.volume, project, file.filename)
         with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size == file.record.size and sha256_of(path) != file.record.sha256:
+            if path.stat().st_size == file.record.size and files.sha256_of(path) != file.record.sha256:
                 what = "does not have the sha256 of its record"
                 yield Difference(where=_below(store.volume, path), what=what, repair=_LOST)
 
@@ -147,12 +149,33 @@ def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
 
 def _root_differences(store: Store) -> list[str]:
     """Return the differing files of the list of projects, after a server had time to write them."""
-    deadline = time.monotonic() + _ROOT_FOLLOWS_WITHIN
+    deadline = time.monotonic() + _FOLLOWS_WITHIN
     while True:
         names = pages.differences(store.volume.simple, pages.render_root(store.projects()))
         if not names or time.monotonic() > deadline or not pages.root_is_marked(store.volume):
             return names
         time.sleep(0.1)
+
+
+def _search_differences(store: Store) -> Iterator[Difference]:
+    """Yield what is wrong with the search index, after a server had time to update it."""
+    names, deadline = _badly_indexed(store), time.monotonic() + _FOLLOWS_WITHIN
+    while names != [] and time.monotonic() < deadline:
+        time.sleep(0.1)
+        names = _badly_indexed(store, names)
+    where = _below(store.volume, store.volume.search)
+    if names is None:
+        yield Difference(where=where, what="is missing or damaged")
+    for name in names or ():
+        yield Difference(where=where, what=f"does not have {name} as its folder is now")
+
+
+def _badly_indexed(store: Store, among: list[str] | None = None) -> list[str] | None:
+    """Return the projects that the search index does not have as they are; None if it has to be made again."""
+    try:
+        return SearchIndex(store).differing(among)
+    except PpmError:
+        return None if store.projects() else []
 
 
 def _strays(volume: Volume) -> Iterator[Difference]:

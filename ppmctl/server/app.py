@@ -6,7 +6,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.wrappers import Request, Response
 
@@ -36,22 +36,35 @@ log = logging.getLogger(__name__)
 UPLOAD_PATH = "/legacy/"  # that users are told; the others are those of pypiserver, and common mistakes
 UPLOAD_PATHS = frozenset({"/", "/legacy", UPLOAD_PATH, "/upload", "/upload/"})
 _SHOWN = 100  # characters of a path in a message
-_ANONYMOUS = Access(name=rights.ANONYMOUS, role="reader", created="")
 _ACTIONS = ("file_upload", "submit", "verify", "remove_pkg")
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _STALLED_AFTER = 60.0  # seconds without a byte of a request's body
 
 
+class Pages(Protocol):
+    """Pages for people (`ppmctl.web.site`): they authenticate by themselves, and show errors as pages."""
+
+    def handles(self, request: Request) -> bool:
+        """Return whether the request is for a page."""
+
+    def answer(self, request: Request) -> Response:
+        """Return the page. Raise PpmError or OSError."""
+
+    def refusal(self, request: Request, refused: Refused) -> Response:
+        """Return a page with the reason of a refusal."""
+
+
 class Index:
     """The application of one index. A process can have several."""
 
-    def __init__(self, settings: ServerSettings, store: Store) -> None:
+    def __init__(self, settings: ServerSettings, store: Store, credentials: Credentials, pages: Pages) -> None:
         self._settings = settings
         self._store = store
-        self._credentials = Credentials(settings.volume)
+        self._credentials = credentials
+        self._pages = pages
         self._reader = Reader(settings, store, upstream_url=settings.upstream_url or PUBLIC_INDEX)
         self._environment_reader = EnvironmentReader(settings, store)
-        public_names = PublicNames(setting=settings.public_names, private_names=settings.private_names)
+        public_names = PublicNames.of(settings)
         self._pypiserver = Pypiserver(store, public_names)
         self._packages = PackageApi(store)
         self._environment_api = EnvironmentApi(store, public_names)
@@ -70,16 +83,19 @@ class Index:
             request_headers.check(request)
             return self._answer(request, environ, start_response)
         except Exception as exc:
-            refused = _as_refusal(request, exc)
+            refused = as_refusal(request, exc)
         audit_log.Attempt.of(environ).reason = refused.message
-        return _refusal(refused)(environ, start_response)
+        response = self._pages.refusal(request, refused) if self._pages.handles(request) else _refusal(refused)
+        return response(environ, start_response)
 
     def _audited(self, attempt: audit_log.Attempt, start_response: StartResponse) -> StartResponse:
         """Return a `start_response` that writes each refusal to the audit, pypiserver's too."""
 
         def start(status: str, *answer: Any) -> Callable[[bytes], object]:
             code, _, phrase = status.partition(" ")
-            if int(code) >= 400:
+            for part, part_status in attempt.parts:
+                self._refusals.write(part, part_status)
+            if int(code) >= 400 and (attempt.reason or not attempt.parts):
                 attempt.reason = attempt.reason or phrase
                 self._refusals.write(attempt, int(code))
             return start_response(status, *answer)
@@ -89,10 +105,14 @@ class Index:
     def _answer(self, request: Request, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if request.path == "/healthz":
             return Response("ok\n", mimetype="text/plain")(environ, start_response)
-        by = self._authenticated(request)
+        if self._pages.handles(request):
+            return self._pages.answer(request)(environ, start_response)
+        by = rights.ANYONE if self._is_open(request) else authenticated(self._credentials, request)
         same_origin.require(request)  # in front of everything that changes something
         if request.path == token_api.JOIN:
             return token_api.join(request, self._settings.volume)(environ, start_response)
+        if request.path == token_api.WEB_LOGIN:
+            return token_api.web_login(request, self._credentials, self._settings.volume, by)(environ, start_response)
         if self._tokens.handles(request):
             return self._tokens.answer(request, by)(environ, start_response)
         if request.path in UPLOAD_PATHS and request.method == "POST":
@@ -104,29 +124,6 @@ class Index:
         if response is not None:
             return response(environ, start_response)
         return self._pypiserver(environ, start_response, by)
-
-    def _authenticated(self, request: Request) -> Access:
-        """Return the credential of a request.
-
-        Raise Refused (401) before anything else is checked, so that nobody learns what the index has.
-        """
-        if self._is_open(request):
-            return _ANONYMOUS
-        try:
-            sent = request.authorization
-        except ValueError:  # not ASCII
-            sent = None
-        if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
-            raise Refused(401, "This index needs a credential")
-        attempt = audit_log.Attempt.of(request.environ)
-        attempt.claimed = sent.username
-        access = self._credentials.authenticate(sent.username, sent.password)
-        if access is None:
-            raise Refused(401, "The credential is wrong: unknown name or secret")
-        attempt.by = access.name
-        if not access.may("read"):
-            raise Refused(401, "The credential has expired")
-        return access
 
     def _is_open(self, request: Request) -> bool:
         """Return whether a request needs no credential."""
@@ -162,11 +159,33 @@ class Index:
             raise Refused(403, f"The credential {upload.by.name} may not remove releases: it has no admin's rights")
 
 
+def authenticated(credentials: Credentials, request: Request) -> Access:
+    """Return the credential of a request, by HTTP Basic authentication.
+
+    Raise Refused (401) before anything else is checked, so that nobody learns what the index has.
+    """
+    try:
+        sent = request.authorization
+    except ValueError:  # not ASCII
+        sent = None
+    if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
+        raise Refused(401, "This index needs a credential")
+    attempt = audit_log.Attempt.of(request.environ)
+    attempt.claimed = sent.username
+    access = credentials.authenticate(sent.username, sent.password)
+    if access is None:
+        raise Refused(401, "The credential is wrong: unknown name or secret")
+    attempt.by = access.name
+    if not access.may("read"):
+        raise Refused(401, "The credential has expired")
+    return access
+
+
 def _has_body(request: Request) -> bool:
     return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
-def _as_refusal(request: Request, exc: Exception) -> Refused:
+def as_refusal(request: Request, exc: Exception) -> Refused:
     """Return the refusal that a client gets for an exception. Details for an administrator go to the log."""
     if isinstance(exc, Refused):
         return exc

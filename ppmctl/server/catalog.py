@@ -1,7 +1,8 @@
-"""Read the projects of a volume: pages, search and statistics, for the server and for commands on its host."""
+"""Read the projects of a volume: pages and statistics, for the server and for commands on its host."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,13 +10,10 @@ from collections.abc import Iterable, Iterator
 from ppmctl import files
 from ppmctl.access import audit_query
 from ppmctl.access.audit_query import Entry
-from ppmctl.distributions import distribution
-from ppmctl.distributions.distribution import one_line
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError
-from ppmctl.index import pages, project_folder, statistics
-from ppmctl.index.layout import METADATA
-from ppmctl.index.project_folder import Folder
+from ppmctl.index import project_details, project_folder, statistics
+from ppmctl.index.search_index import ALL, SearchIndex
 from ppmctl.index.statistics import Holding, Statistics
 from ppmctl.index.store import Store
 
@@ -33,25 +31,23 @@ class Catalogue:
     def project(self, name: str) -> ProjectPage | None:
         """Return the page of a project, or None if there never was one of that name."""
         content = project_folder.read(self._store.volume, name)
-        return _page(content) if content is not None else None
+        return project_details.page(content) if content is not None else None
 
     def metadata(self, file: PageFile) -> bytes | None:
         """Return the core metadata of a file, or None if it has none."""
-        if file.core_metadata is None:
-            return None
-        project = distribution.parse_filename(file.filename).project
-        try:
-            return self._store.volume.side_file(project, file.filename, METADATA).read_bytes()
-        except OSError:
-            return None
+        return project_details.metadata(self._store.volume, file)
 
     def holdings(self) -> list[Holding]:
         """Return all projects, sorted by name, also those without files."""
         return list(self._holdings())
 
     def search(self, text: str) -> list[Holding]:
-        """Return the projects whose name or summary has every word of `text`. Raise UsageError if it is too long."""
-        return statistics.search(text, self._holdings())
+        """Return what the search index finds, the best match first, once it is up to date."""
+        index = SearchIndex(self._store)
+        with contextlib.suppress(OSError, PpmError):  # an index that is out of date answers too
+            index.refresh()
+        listed, _total = index.search(text, limit=ALL)
+        return [Holding(name=each.name, version=each.version, summary=each.summary) for each in listed]
 
     def statistics(self) -> Statistics:
         """Return all numbers, with those of the audit."""
@@ -78,20 +74,9 @@ class Catalogue:
 
     def _read(self, name: str) -> Holding:
         content = self._store.read(name)
-        page = _page(content)
+        page = project_details.page(content)
         records = {file.filename: file.record for file in content.files}
-        latest = page.latest.files if page.latest is not None else ()
-        summary = next((text for file in latest if (text := records[file.filename].summary) is not None), None)
-        if summary is None:  # published before records had a summary
-            texts = (self.metadata(file) for file in latest)
-            summary = next((distribution.summary(text) for text in texts if text is not None), "")
-        publishers = [records[file.filename].uploaded_by for file in page.files]
-        return Holding.of(page, summary=one_line(summary)[: project_folder.MAX_SUMMARY], publishers=publishers)
-
-
-def _page(content: Folder) -> ProjectPage:
-    values = pages.page_values(content, pages.listed_files(content))  # the same values as over HTTP
-    return ProjectPage.from_json(values, lambda url: url.removeprefix("../../"))
+        return Holding.of(page, publishers=[records[file.filename].uploaded_by for file in page.files])
 
 
 def _with_audit(holdings: tuple[Holding, ...], stored: set[str], entries: Iterable[Entry]) -> Statistics:

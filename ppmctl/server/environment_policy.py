@@ -21,12 +21,26 @@ OWNERS_STATUSES = frozenset({"active", "archived"})
 def require_change(store: Store, project: str, by: Access) -> None:
     """Raise Refused (403) where `project` is an environment that this credential may not change."""
     content = _content(store, project)
-    if content is None or not environment_files.revisions(content) or _is_its_owner(content, by):
+    if content is None or not environment_files.revisions(content) or owns(content, by):
         return
     if not environment_files.is_shared(store.volume, content):
         owner = environment_files.owner(content)
         why = f"belongs to {owner}, and is not shared" if owner else "has no owner: only admins may change it"
         raise Refused(403, f"The environment {environment_of(project)} {why}")
+
+
+def may_change(store: Store, project: str, by: Access) -> bool:
+    """Return whether this credential may change the environment `project`."""
+    try:
+        require_change(store, project, by)
+    except Refused:
+        return False
+    return by.may("publish", project)
+
+
+def owns(content: Folder, by: Access) -> bool:
+    """Return whether this credential may do what only the owner may: its own, or an admin's."""
+    return by.may("manage", content.project) or by.owner == environment_files.owner(content)
 
 
 def require_revision(store: Store, project: str, revision: RevisionHead, by: Access) -> None:
@@ -37,17 +51,16 @@ def require_revision(store: Store, project: str, revision: RevisionHead, by: Acc
     """
     name = environment_of(project) or ""
     content = _content(store, project) or Folder(project=project)
-    used = _used(content)
-    following = 1 + max(used, default=0)
-    if revision.number not in {following, *used}:
+    following = next_number(content)
+    if revision.number not in {following, *_used(content)}:
         raise Refused(409, f"Revision {revision.number} of {name} leaves a gap: the next is {following}")
-    if not revision.shared and environment_files.revisions(content) and not _is_its_owner(content, by):
+    if not revision.shared and environment_files.revisions(content) and not owns(content, by):
         raise Refused(403, f"Only the owner of {name} may send a revision that is not shared")
 
 
-def next_number(store: Store, project: str) -> int:
-    """Return the number of an environment's next revision."""
-    return 1 + max(_used(_content(store, project) or Folder(project=project)), default=0)
+def next_number(content: Folder | None) -> int:
+    """Return the number of the next revision of an environment with this folder."""
+    return 1 + max(_used(content) if content is not None else (), default=0)
 
 
 def require_status(store: Store, project: str, by: Access) -> None:
@@ -73,7 +86,3 @@ def _used(content: Folder) -> set[int]:
     name = environment_of(content.project) or ""
     removed = (formats.number_of(name, filename) for filename in content.removed)
     return {*(stored.number for stored in environment_files.revisions(content)), *filter(None, removed)}
-
-
-def _is_its_owner(content: Folder, by: Access) -> bool:
-    return by.may("manage", content.project) or by.owner == environment_files.owner(content)

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
@@ -27,11 +27,13 @@ from ppmctl.errors import PpmError
 from ppmctl.index.store import Store
 from ppmctl.server import bind_check, lifecycle, running, unix_http
 from ppmctl.server.access_log import RequestLogger
-from ppmctl.server.app import Index
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.systemd import Service
 from ppmctl.server.waiting import Waiting
 from ppmctl.server.watchdog import Pulse, Watchdog
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +46,18 @@ _ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was le
 _WARN_EVERY = 60.0  # seconds
 
 
+Application = Callable[[ServerSettings, Store], "WSGIApplication"]
+
+
 def serve(
-    settings: ServerSettings, service: Service, *, announce: Callable[[], None], access_log: bool = False
+    application: Application,
+    settings: ServerSettings,
+    service: Service,
+    *,
+    announce: Callable[[], None],
+    access_log: bool = False,
 ) -> None:
-    """Serve the index until a signal ends it. Call `announce` right before it starts.
+    """Serve the index of `application` until a signal ends it. Call `announce` right before it starts.
 
     The volume must be prepared. If `service` has sockets, they are used instead of the settings' host and port.
     With `access_log`, each request is a line on stdout.
@@ -59,7 +69,7 @@ def serve(
     if not service.sockets:
         bind_check.check(settings)
     announce()
-    _Server(settings, service, access_log=access_log).run()
+    _Server(application, settings, service, access_log=access_log).run()
 
 
 class _Arbiter(Arbiter):
@@ -169,7 +179,10 @@ class _Worker(ThreadWorker):
 
 
 class _Server(BaseApplication):
-    def __init__(self, settings: ServerSettings, service: Service, *, access_log: bool) -> None:
+    def __init__(
+        self, application: Application, settings: ServerSettings, service: Service, *, access_log: bool
+    ) -> None:
+        self._application = application
         self._settings = settings
         self._service = service
         self._access_log = access_log
@@ -211,7 +224,7 @@ class _Server(BaseApplication):
 
     def load(self) -> Callable[..., Any]:
         lifecycle.repair(self._store)
-        return self._pulse.of(Index(self._settings, self._store))
+        return self._pulse.of(self._application(self._settings, self._store))
 
     def _ready(self, arbiter: Arbiter) -> None:
         self._registration.begin(arbiter.LISTENERS[0].getsockname())

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ppmctl.errors import PpmError
+from ppmctl.index.layout import Volume
 from ppmctl.server import unix_http
 from ppmctl.server.content_negotiation import JSON
 from ppmctl.server.settings import ServerSettings
@@ -25,15 +26,16 @@ def check(settings: ServerSettings, *, timeout: float = 3.0) -> None:
     """
     address = _address(settings)
     where = settings.host if settings.is_local else f"{settings.host} port {settings.port}"
-    volume = settings.volume
+    _within(timeout, f"The server at {where}", lambda: _ask(address, "GET", "/healthz", 200, timeout))
+    _within(timeout, f"The server at {where}", lambda: _ask_for_page(address, settings, timeout))
+    check_volume(settings.volume, timeout=timeout)
+
+
+def check_volume(volume: Volume, *, timeout: float = 3.0) -> None:
+    """Check that the list of projects can be read and the volume written, as `check` does. Raise PpmError."""
     page, probe = volume.simple / JSON.page, volume.incoming / _PROBE
-    for what, step in (
-        (f"The server at {where}", lambda: _ask(address, "GET", "/healthz", 200, timeout)),
-        (f"The server at {where}", lambda: _ask_for_page(address, settings, timeout)),
-        (f"The list of projects, {page},", lambda: _read(page)),
-        (f"The volume {volume.root}", lambda: _write(probe)),
-    ):
-        _within(timeout, what, step)
+    _within(timeout, f"The list of projects, {page},", lambda: _read(page))
+    _within(timeout, f"The volume {volume.root}", lambda: _write(probe))
 
 
 def _address(settings: ServerSettings) -> Address:

@@ -14,6 +14,7 @@ from ppmctl.distributions import inspection
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, rebuild, recovery
 from ppmctl.index.layout import Volume
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server import drop_folder
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 _BOOT_ID = "PPM_BOOT_ID"  # systemd's %b, for a service whose sandbox hides the kernel's file
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
+# seconds of the search index: between two updates, at least; before another attempt; between two comparisons of all
+# projects, which find what a killed command left; and for the last update of a server that ends
+_SEARCH_EVERY, _SEARCH_AGAIN, _COMPARE_EVERY, _ENDS_WITHIN = 0.1, 5.0, 3600.0, 1.0
 
 
 def prepare(volume: Volume) -> None:
@@ -40,10 +44,11 @@ def repair(store: Store) -> None:
 
 
 def start(store: Store) -> None:
-    """Start the threads, which end with the process: old pages, the folder `drop/`, expired credentials."""
+    """Start the threads, which end with the process: old pages, search, the folder `drop/`, expired credentials."""
     inspection.start()
     for name, work in {
         "root list": lambda: _write_root(store),
+        "search index": lambda: _update_search(store),
         "drop folder": drop_folder.Watcher(store).run,
         "pages": lambda: _after_reboot(store),
         "credentials": expiry.Pruner(store.volume).run,
@@ -55,6 +60,7 @@ def finish(store: Store) -> None:
     """Do at the end of the process what the threads have left."""
     if pages.root_is_marked(store.volume):  # the thread that writes it may die halfway
         store.write_root()
+    store.changes.wait_until_done(_ENDS_WITHIN)
     store.area.close()
 
 
@@ -88,6 +94,23 @@ def _write_root(store: Store) -> None:
             store.root_is_old.set()
             log.error("The list of projects can't be written, trying again: %s", exc)
         pause.wait(_ROOT_EVERY)
+
+
+def _update_search(store: Store) -> None:
+    index, pause, is_failing = SearchIndex(store), threading.Event(), False
+    store.changes.add_any()
+    while True:
+        projects = store.changes.take(_COMPARE_EVERY)
+        try:
+            index.update_all(projects)
+            is_failing = False
+        except Exception as exc:  # a bug too: no later update may be lost with it
+            store.changes.add_any()
+            if not is_failing:
+                is_expected = isinstance(exc, PpmError | OSError)
+                log.error("The search index can't be updated, trying again: %s", exc, exc_info=not is_expected)
+            is_failing = True
+        pause.wait(_SEARCH_AGAIN if is_failing else _SEARCH_EVERY)
 
 
 def _without_hyphens(boot: str) -> str:

@@ -18,10 +18,10 @@ from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import Refused
 from ppmctl.index import project_details
 from ppmctl.index.claims import Claim
-from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
+from ppmctl.index.search_index import ALL, SearchIndex
 from ppmctl.index.statistics import Holding, of_holdings
 from ppmctl.index.store import Store
-from ppmctl.server import environment_policy, json_api
+from ppmctl.server import json_api, package_changes
 from ppmctl.server.catalog import Catalogue
 from ppmctl.server.simple_api import normalised
 
@@ -49,6 +49,7 @@ class PackageApi:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._catalogue = Catalogue(store)
+        self._index = SearchIndex(store)
 
     def answer(self, request: Request, by: Access) -> Response | None:
         """Return the response, or None for other paths.
@@ -66,9 +67,9 @@ class PackageApi:
         return json_api.answer(of_holdings(_readable(by, self._catalogue.holdings())).to_json())
 
     def search(self, request: Request, by: Access) -> Response:
-        """Return the projects that have all words of `q`."""
-        holdings = _readable(by, self._catalogue.search(request.args.get("q", "")))
-        projects = [{"name": one.name, "version": one.version or None, "summary": one.summary} for one in holdings]
+        """Return the projects that have all words of `q`, the best match first."""
+        listed, _total = self._index.search(request.args.get("q", ""), may_read=by.read_filter, limit=ALL)
+        projects = [{"name": one.name, "version": one.version or None, "summary": one.summary} for one in listed]
         return json_api.answer({"projects": projects})
 
     def show(self, _request: Request, by: Access, project: str) -> Response:
@@ -88,35 +89,32 @@ class PackageApi:
     def yank(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Yank a release, or one of its files."""
         project = self._changeable(request, by, "yank", project, release)
-        reason = environment_policy.signed_reason(_reason(json_api.body(request, "reason")), project, by)
-        return self._done(request, by, "yank", project, self._store.yank(project, release, reason))
+        reason = _reason(json_api.body(request, "reason"))
+        actor = json_api.actor(request, by)
+        return _done(project, "yank", package_changes.yank(self._store, actor, project, release, reason))
 
     def unyank(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Undo a yank."""
         project = self._changeable(request, by, "unyank", project, release)
-        return self._done(request, by, "unyank", project, self._store.unyank(project, release))
+        actor = json_api.actor(request, by)
+        return _done(project, "unyank", package_changes.unyank(self._store, actor, project, release))
 
     def remove(self, request: Request, by: Access, project: str, release: str) -> Response:
         """Remove a release, or one of its files, for good."""
         if release == "status" and is_name(project):
             return json_api.not_allowed("PUT")
         project = self._changeable(request, by, "remove", project, release)
-        return self._done(request, by, "remove", project, self._store.remove(project, release))
+        actor = json_api.actor(request, by)
+        return _done(project, "remove", package_changes.remove(self._store, actor, project, release))
 
     def status(self, request: Request, by: Access, project: str) -> Response:
         """Set a project's status."""
         project = normalised(project)
         json_api.attempt(request, "status", project)
-        is_admin = by.may("manage", project)
-        if not is_admin:
-            environment_policy.require_status(self._store, project, by)
+        package_changes.require_status(self._store, by, project)
         body = json_api.body(request, "status", "reason")
-        state = body.get("status")
-        if state not in STATUSES:
-            raise Refused(400, f"The status must be one of {', '.join(STATUSES)} (PEP 792)")
-        among = None if is_admin else environment_policy.OWNERS_STATUSES
-        status = self._store.set_status(project, state, _reason(body), among=among)
-        json_api.actor(request, by).record(self._store.volume, "status", f"{project} {state}")
+        actor = json_api.actor(request, by)
+        status = package_changes.set_status(self._store, actor, project, body.get("status"), _reason(body))
         return json_api.answer({"project": project, "status": status.state, "reason": status.reason})
 
     def show_claim(self, _request: Request, by: Access, project: str) -> Response:
@@ -146,21 +144,17 @@ class PackageApi:
         json_api.body(request)
         return project
 
-    def _changeable(self, request: Request, by: Access, action: str, name: str, release: str) -> str:
-        """Return the normalised name of a project whose releases `by` may yank, unyank or remove."""
+    def _changeable(
+        self, request: Request, by: Access, action: package_changes.Action, name: str, release: str
+    ) -> str:
+        """Return the normalised name of a project whose releases `by` may yank, unyank or remove.
+
+        This is checked before the body is, so that no answer reveals what the index has.
+        """
         project = normalised(name)
         json_api.attempt(request, action, f"{project} {release}")
-        # before the answer reveals what the index has
-        if not by.may("manage" if action == "remove" else "publish", project):
-            why = ": it has no admin's rights" if action == "remove" else ""
-            raise Refused(403, f"The credential {by.name} may not {action} releases of {project}{why}")
-        environment_policy.require_change(self._store, project, by)
+        package_changes.require(self._store, by, action, project)
         return project
-
-    def _done(self, request: Request, by: Access, action: str, project: str, filenames: list[str]) -> Response:
-        for filename in filenames:
-            json_api.actor(request, by).record(self._store.volume, action, filename)
-        return json_api.answer({"project": project, "action": action, "files": filenames})
 
 
 def _readable(by: Access, holdings: Iterable[Holding]) -> list[Holding]:
@@ -172,8 +166,9 @@ def _claim_answer(project: str, claim: Claim | None) -> Response:
     return json_api.answer({"project": project, "claim": None if claim is None else claim.to_json()})
 
 
-def _reason(body: dict[str, Any]) -> str:
-    reason = body.get("reason") or ""
-    if not isinstance(reason, str) or not is_reason(reason):
-        raise Refused(400, f"The reason is one line of text, of {MAX_REASON} characters at most")
-    return reason
+def _done(project: str, action: str, filenames: list[str]) -> Response:
+    return json_api.answer({"project": project, "action": action, "files": filenames})
+
+
+def _reason(body: dict[str, Any]) -> Any:
+    return body.get("reason") or ""

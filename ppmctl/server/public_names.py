@@ -14,6 +14,7 @@ from ppmctl.access.rights import Access
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
+from ppmctl.server.settings import ServerSettings
 
 
 @cache
@@ -29,6 +30,10 @@ class PublicNames:
 
     setting: str = "admin"
     private_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, settings: ServerSettings) -> PublicNames:
+        return cls(setting=settings.public_names, private_names=settings.private_names)
 
     def require(self, store: Store, project: str, by: Access) -> None:
         """Raise Refused (403) where a credential may not upload the first file of `project`."""

@@ -35,18 +35,25 @@ def take_host(environ: WSGIEnvironment, *, behind_proxy: bool) -> None:
 
 def require(request: Request) -> None:
     """Raise Refused (403) for a request that may change something and that a foreign page sent."""
-    if request.method in _READS:
-        return
+    if request.method not in _READS and (header := foreign_header(request)):
+        raise Refused(403, f"A web page of another site can't change this index ({one_line(header)[:100]})")
+
+
+def foreign_header(request: Request) -> str:
+    """Return the header that names a page of another site as the cause of a request; "" without one."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None and site not in _OWN:
-        raise _refused(f"Sec-Fetch-Site: {site}")
-    own = _parsed(f"{request.environ['wsgi.url_scheme']}://{request.environ[HOST]}")
-    if origin is not None and (own is None or _parsed(origin) != own):
-        raise _refused(f"Origin: {origin}")
+        return f"Sec-Fetch-Site: {site}"
+    is_own = origin is None or ((own := _parsed(base(request))) is not None and _parsed(origin) == own)
+    return "" if is_own else f"Origin: {origin}"
 
 
-def _refused(header: str) -> Refused:
-    return Refused(403, f"A web page of another site can't change this index ({one_line(header)[:100]})")
+def base(request: Request) -> str:
+    """Return the URL of the index, without a slash at its end, as the client asked for it.
+
+    Behind a proxy that has put the index below a path, that path is missing: no header of it is trusted.
+    """
+    return f"{request.environ['wsgi.url_scheme']}://{request.environ[HOST]}"
 
 
 def _parsed(origin: str) -> tuple[str, str, int] | None:

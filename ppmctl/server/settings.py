@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ppmctl import regular_file, yaml_text
 from ppmctl.distributions import name_glob
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import masked
@@ -57,6 +59,7 @@ class ServerSettings:
     upstream_url: str | None
     private_names: tuple[str, ...]
     public_names: str = "admin"
+    registration: str = "invite"
     max_upload_size: int
     threads: int
 
@@ -68,6 +71,10 @@ class ServerSettings:
     @property
     def public_reads(self) -> bool:
         return self.read_access == "public"
+
+    def is_private(self, project: str) -> bool:
+        """Return whether the public index is never asked for a project; names of environments are always private."""
+        return any(fnmatchcase(project, glob) for glob in self.private_names) or environment_of(project) is not None
 
 
 def parse_size(value: Any) -> int:
@@ -156,6 +163,14 @@ SETTINGS: tuple[Setting, ...] = (
         metavar="admin|allow|deny",
         help="Who may upload the first file of one of the most used names of the public index: an admin, every"
         " publisher, or nobody. An admin can allow single names to every publisher: ppmctl package claim NAME.",
+    ),
+    Setting(
+        name="registration",
+        default="invite",
+        parse=partial(_choice, choices=("invite", "open")),
+        metavar="invite|open",
+        help="Who gets an account on the web page /join: whoever has the code of an invite; or also anyone, who may"
+        " then read what a reader reads.",
     ),
     Setting(
         name="max_upload_size",

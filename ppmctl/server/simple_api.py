@@ -7,7 +7,6 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -27,7 +26,6 @@ from ppmctl.distributions.distribution import (
     parse_filename,
     projects_of,
 )
-from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
 from ppmctl.index.layout import PROVENANCE, SERVED
@@ -118,8 +116,7 @@ class Reader:
         )
         if page is not None:
             return page
-        is_private = any(fnmatchcase(project, glob) for glob in self._settings.private_names)
-        if is_private or environment_of(project) is not None:  # names of environments are always private
+        if self._settings.is_private(project):
             raise Refused(404, f"{project} is a private name of this index, and nothing was published under it yet")
         if self._settings.upstream == "none":
             raise Refused(404, f"There is no project {project} in this index")

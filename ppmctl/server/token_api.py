@@ -1,4 +1,4 @@
-"""Answer `/api/whoami`, `/api/tokens` (a user's own tokens) and `/api/join` (a first token for an invite's code).
+"""Answer `/api/whoami`, `/api/tokens` (a user's own tokens), `/api/join` and `/api/web-login`.
 
 `docs/http.md` describes the requests and answers. The changes are those of `ppmctl token`.
 """
@@ -10,15 +10,15 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ppmctl.access import accounts, invite_exchange, rights
+from ppmctl.access import accounts, invite_exchange, login_links, rights
 from ppmctl.access.account import Issued, Unknown
-from ppmctl.access.credential_files import Access
+from ppmctl.access.credential_files import Access, Credentials
 from ppmctl.errors import Refused, UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
 from ppmctl.server import json_api
 
-JOIN = "/api/join"
+JOIN, WEB_LOGIN = "/api/join", "/api/web-login"
 
 _ROUTES = json_api.routes(
     ("GET", "/api/whoami", "whoami"),
@@ -59,8 +59,7 @@ class TokenApi:
         """Make a token. Only this answer has its secret."""
         json_api.attempt(request, "token create", by.owner)
         body = json_api.body(request, "name", "role", "projects", "reads", "expires", "expires_days")
-        name = text(body, "name", "the token's purpose, such as laptop")
-        name = name if "+" in name else f"{by.owner}+{name}"
+        name = token_name(by, text(body, "name", "the token's purpose, such as laptop"))
         json_api.attempt(request, "token create", name)
         expires = _expires(body)
         issued = accounts.create_token(
@@ -76,8 +75,7 @@ class TokenApi:
 
     def revoke(self, request: Request, by: Access, name: str) -> Response:
         """Revoke a token, and the tokens that were made with it. Return their names."""
-        name = name if "+" in name else f"{by.owner}+{name}"
-        return self._revoke(request, by, name)
+        return self._revoke(request, by, token_name(by, name))
 
     def revoke_secret(self, request: Request, by: Access) -> Response:
         """Revoke the token of the same owner that has the secret in the body, as when it was published by mistake."""
@@ -89,10 +87,36 @@ class TokenApi:
         return self._revoke(request, by, name)
 
     def _revoke(self, request: Request, by: Access, name: str) -> Response:
-        json_api.attempt(request, "token revoke", name)
-        if name.partition("+")[0] != by.owner and not by.may("manage"):
-            raise Unknown(name)  # as for a token that does not exist, so that nobody learns the tokens of others
-        return json_api.answer({"revoked": list(accounts.remove(self._volume, json_api.actor(request, by), name))})
+        return json_api.answer({"revoked": list(revoke(request, self._volume, by, name))})
+
+
+def token_name(by: Access, name: str) -> str:
+    """Return the whole name of a token of which a user gives it, or only the purpose: laptop is ann+laptop."""
+    return name if "+" in name else f"{by.owner}+{name}"
+
+
+def revoke(request: Request, volume: Volume, by: Access, name: str) -> tuple[str, ...]:
+    """Revoke a token, and those made with it. Return their names. Raise Unknown, NotAllowed."""
+    json_api.attempt(request, "token revoke", name)
+    if name.partition("+")[0] != by.owner and not by.may("manage"):
+        raise Unknown(name)  # as for a token that does not exist, so that nobody learns the tokens of others
+    return accounts.remove(volume, json_api.actor(request, by), name)
+
+
+def web_login(request: Request, credentials: Credentials, volume: Volume, by: Access) -> Response:
+    """Return the answer of /api/web-login: the path of a link that logs a browser in once, within a minute.
+
+    Raise Refused: 400, 401, 411, 413, 415.
+    """
+    if request.method != "POST":
+        return json_api.not_allowed("POST")
+    json_api.attempt(request, "web login", by.name)
+    json_api.body(request)
+    current = credentials.current(by.name)
+    if current is None:  # disabled or expired since
+        raise Refused(401, "The credential has expired")
+    code, expires = login_links.new(volume, by.name, current[1])
+    return json_api.answer({"path": f"/login/{code}", "expires": expires}, status=201)
 
 
 def join(request: Request, volume: Volume) -> Response:

@@ -7,6 +7,7 @@ is written, so that the number of open files is limited by the number of request
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from urllib.parse import parse_qsl
@@ -52,16 +53,29 @@ def read(request: Request, form: Form, new_file: Callable[[], IncomingFile], *, 
     Raise Refused: 400 for a body that is not a form or has too many files, 413 for more than `max_size` bytes or too
     many fields, and what reading the body raises; OSError for a full disk.
     """
-    pieces = _pieces(request, max_size)
-    try:
+    with _readable_errors():
         if request.mimetype == "multipart/form-data":
             parts = _Parts(form, new_file)
-            for event in _events(pieces, request.mimetype_params.get("boundary", "").encode("ascii")):
+            for event in events(request, max_size):
                 parts.take(event)
         elif request.mimetype == "application/x-www-form-urlencoded":
-            _read_urlencoded(pieces, form)
+            _read_urlencoded(_pieces(request, max_size), form)
         else:
             raise Refused(400, "The body is not a form (multipart/form-data)")
+
+
+def events(request: Request, max_size: int) -> Iterator[Event]:
+    """Yield the parts of a multipart body as it arrives. Raise Refused, as `read` does."""
+    with _readable_errors():
+        boundary = request.mimetype_params.get("boundary", "").encode("ascii")
+        yield from _events(_pieces(request, max_size), boundary)
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Raise what a body that is not a valid form raises as Refused: 400, 413."""
+    try:
+        yield
     except RequestEntityTooLarge as exc:
         raise _too_many_fields() from exc
     except ValueError as exc:

@@ -67,8 +67,8 @@ def receive(request: Request, store: Store, *, by: Access, max_size: int) -> Upl
     return upload
 
 
-def publish(store: Store, upload: Upload, public_names: PublicNames) -> None:
-    """Check what was received and put it into the index. If it raises Refused, nothing is stored.
+def publish(store: Store, upload: Upload, public_names: PublicNames) -> bool:
+    """Check what was received and put it into the index; return whether it is new. If it raises Refused, it is not.
 
     A file that the index has already, with the same content, is a success: the client did not get the first answer.
     """
@@ -88,6 +88,7 @@ def publish(store: Store, upload: Upload, public_names: PublicNames) -> None:
     if not is_new:
         upload.notes = [f"{name.filename} is already in this index, with the same content; nothing was changed"]
     upload.actor.record(store.volume, "publish", name.filename, audit_log.done(upload.notes))
+    return is_new
 
 
 def _put(store: Store, upload: Upload, content: IncomingFile, name: Filename) -> bool:

@@ -13,7 +13,7 @@ from support.secured import Secured
 
 WHEEL = wheels.wheel("attacked", "1.0")
 PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
-LARGE = {"traversal", "strangers", "poison"}
+LARGE = {"traversal", "strangers", "poison", "web pages"}
 HIDDEN = "head -qn 3 $(find credentials -type f) audit.jsonl packages/attacked/.status packages/attacked/*.upload"
 
 

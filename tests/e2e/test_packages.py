@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ def filled(index: Server) -> Server:
         wheels.wheel("other", "1.0", summary="Something else"),
     ):
         assert index.upload(made).status_code == 200
+    until(lambda: {"sea-maps", "salt", "other"} <= set(names_of(index, "")), "the search index has followed")
     return index
+
+
+def names_of(server: Server, text: str) -> list[str]:
+    """Return the names that a search finds."""
+    return [each["name"] for each in server.get(f"/search?q={text}").json()["projects"]]
 
 
 @pytest.fixture(scope="module")
@@ -130,30 +136,50 @@ def test_a_search_makes_one_request_and_reads_no_file(filled: Server, reader: Ma
 
 
 def test_a_search_finds_recent_changes(filled: Server, reader: Machine) -> None:
+    """An upload, in the background; a change by a command, when that ends, for the server too."""
+
     def names() -> list[str]:
-        return [item["name"] for item in json.loads(run(reader, "package", "search", "wanderer", "--json"))]
+        return [item["name"] for item in json.loads(run(reader, "package", "search", "wander", "--json"))]
+
+    def becomes(expected: list[str], change: str) -> None:
+        until(lambda: names() == expected, f"the search follows {change}", seconds=10)
+
+    def command(*arguments: str) -> None:
+        ppmctl("package", *arguments, "--root", str(filled.root))
 
     assert names() == []
-    assert filled.upload(wheels.wheel("moves", "1.0", summary="A wanderer")).status_code == 200
-    assert names() == ["moves"]
-    ppmctl("package", "status", "moves", "quarantined", "--root", str(filled.root))
+    meta = wheels.metadata("moves", "1.0", summary="A tale") + b"Of a wanderer.\n"
+    assert filled.upload(wheels.wheel("moves", "1.0", meta=meta)).status_code == 200
+    becomes(["moves"], "an upload: its description has the word")
+    command("status", "moves", "quarantined")
     assert names() == [], "what is quarantined says nothing"
-    ppmctl("package", "status", "moves", "active", "--root", str(filled.root))
+    command("status", "moves", "active")
+    assert names() == ["moves"]
     assert filled.upload(wheels.wheel("moves", "2.0", summary="Settled")).status_code == 200
-    assert names() == []
+    becomes([], "a newer release without the word")
+    command("yank", "moves", "2.0")
+    assert names() == ["moves"]
+    assert requests.delete(f"{filled.url}/api/packages/moves/1.0", auth=filled.auth, timeout=60).status_code == 200
+    becomes([], "a removal over HTTP")
 
 
-def test_a_search_of_records_of_an_older_release(filled: Server, reader: Machine) -> None:
-    """The summary is read from the wheel's metadata."""
-    made = wheels.wheel("vintage", "1.0", summary="From the cellar")
-    assert filled.upload(made).status_code == 200
-    record = filled.root / "packages" / "vintage" / f"{made[0]}.upload"
-    values = json.loads(record.read_text())
-    assert values.pop("summary") == "From the cellar"
-    record.write_text(json.dumps(values))
-    os.utime(record.parent)
-    (match,) = json.loads(run(reader, "package", "search", "cellar", "--json"))
-    assert match["name"] == "vintage"
+def test_garbage_as_the_search_index_disturbs_no_upload_and_is_replaced(filled: Server) -> None:
+    """Also garbage beside it; and `index/` may be deleted, as for the pages."""
+    path = filled.root / "index" / "search.sqlite3"
+    for number, damage in enumerate(
+        (lambda: path.write_bytes(b"garbage" * 9999), lambda: shutil.rmtree(path.parent))
+    ):
+        damage()
+        if number == 0:
+            for beside in ("-journal", "-wal", "-shm", ".new"):
+                path.with_name(path.name + beside).write_bytes(b"garbage" * 999)
+        assert filled.get("/search?q=sea").status_code in (200, 503)
+        assert filled.upload(wheels.wheel(f"in-spite-{number}", "1.0")).status_code == 200
+        until(lambda: filled.get("/search?q=sea").status_code == 200, "the index is made again", seconds=20)
+        until(lambda number=number: f"in-spite-{number}" in names_of(filled, "spite"), "and has the upload")  # type: ignore[misc] # mypy knows no type of a lambda with a default
+        assert names_of(filled, "sea")[0] == "sea-maps"
+    ppmctl("index", "rebuild", "--root", str(filled.root))
+    assert "0 differences" in ppmctl("index", "check", "--root", str(filled.root)).stderr
 
 
 def test_download(filled: Server, reader: Machine, tmp_path: Path) -> None:

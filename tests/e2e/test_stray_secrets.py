@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support import attacks, wheels
-from support.attacks import access, names
+from support.attacks import access, names, web_pages
 from support.attacks.model import Attack
 from support.raw import Target
 from support.servers import Server, ppmctl
@@ -17,6 +17,7 @@ GROUPS = {
     "names like secrets": access.no_secrets,
     "headers": names.poison,
     "hosts": names.hosts,
+    "web pages": web_pages.web_pages,
     **{group.__name__: group for group in attacks.COSTLY},
 }
 

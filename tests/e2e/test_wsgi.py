@@ -14,7 +14,7 @@ from support import wheels
 from support.evidence import until
 from support.servers import JSON, free_port, ppmctl
 
-APP = 'ppmctl.server.wsgi:app(root="{root}", upstream="none")'
+APP = 'ppmctl.web.wsgi:app(root="{root}", upstream="none")'
 
 
 def is_served(url: str) -> bool:
@@ -65,8 +65,8 @@ def test_a_gunicorn_of_ones_own_serves_the_index(tmp_path: Path) -> None:
 
 def test_a_mistake_is_reported_before_it_serves(tmp_path: Path) -> None:
     for call, message in (
-        (f'ppmctl.server.wsgi:app(root="{tmp_path}/root", reads="public")', "reads is not a setting"),
-        ("ppmctl.server.wsgi:app()", "The folder of the index is missing"),
+        (f'ppmctl.web.wsgi:app(root="{tmp_path}/root", reads="public")', "reads is not a setting"),
+        ("ppmctl.web.wsgi:app()", "The folder of the index is missing"),
     ):
         command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{free_port()}", call]
         environ = {name: value for name, value in os.environ.items() if name != "PPM_ROOT"}

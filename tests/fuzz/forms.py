@@ -32,6 +32,7 @@ from ppmctl.index.store import Store
 from ppmctl.server import uploads
 from ppmctl.server.app import Index, log
 from ppmctl.server.settings import server_settings
+from ppmctl.web.application import application
 
 MOST = 1 << 16  # bytes of an upload
 USERS = ("admin", "publisher", "reader")
@@ -181,7 +182,7 @@ def _server() -> tuple[Index, Store]:
     store.write_root()
     store.area.close()
     shutil.copytree(volume.root, _first())
-    return Index(server_settings(volume.root, environ={}), store), store
+    return application(server_settings(volume.root, environ={}), store), store
 
 
 def _first() -> Path:

@@ -16,6 +16,7 @@ from support.rendering import CHECKOUT, Directive
 
 from ansible_collections.ppm.index.plugins.plugin_utils import inventory_values
 from ppmctl.index import discovery
+from ppmctl.web import forms
 
 TLS = ("letsencrypt", "provided", "selfsigned", "none")
 READ_ACCESS = ("authenticated", "public")
@@ -208,7 +209,7 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             # a refusal, and locations that authenticate before the application is asked, or in which it authenticates
             is_return = condition[0][0] == "return"
             assert (
-                condition[0][1] in {"419", "420", "421"}
+                condition[0][1] in {"419", "420", "421", "422", "423"}
                 if is_return
                 else {name for name, _value in condition} == {"set"}
             )
@@ -231,6 +232,8 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             *public,
             "= /api/join",
             "@secret_alone",
+            "@web_page",
+            "@web_upload",
         ]
 
 
@@ -280,6 +283,10 @@ def test_every_answer_has_the_same_headers(combinations: dict[tuple[str, str, st
         checked = 0
         for block in (child for child in server.walk() if child.block and child is not server):
             here = {header.arguments for header in block.all("add_header")}
+            if block.arguments in {("@web_page",), ("@web_upload",)}:  # the application sends the others
+                assert {name for name, *_rest in here} == {"Strict-Transport-Security"}
+                assert tls == "none" or here < wanted
+                continue
             assert not here or here >= wanted, block.arguments
             checked += bool(here)
         assert checked > 4
@@ -355,7 +362,10 @@ def test_the_version_is_hidden_and_limits_are_set(combinations: dict[tuple[str, 
         ):
             assert len(values(configuration, limit)) == 1, limit
         assert values(configuration, "keepalive_timeout") == ["75s", "0"]
-        assert values(configuration, "client_max_body_size") == ["1m", str(4 << 30), "16k", str(4 << 30), "0", "0"]
+        assert values(configuration, "client_max_body_size") == [
+            *("1m", str(4 << 30), "16k", str(4 << 30), "0"),
+            *(f"{forms.MAX_FORM >> 10}k", str(4 << 30), "0"),
+        ]
         assert values(configuration, "client_body_temp_path") == ["/srv/ppm/bodies"]
         assert values(configuration, "limit_req") == []
         assert values(configuration, "auth_delay") == []

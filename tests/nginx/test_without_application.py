@@ -204,6 +204,29 @@ def test_requests_for_the_application_get_503_soon(filled: Site, state: str) -> 
 
 
 @debian.with_each("state", {12: ["stopped"], 13: ["stuck"]})
+def test_a_browser_gets_a_page_that_says_so(filled: Site, state: str) -> None:
+    """With and without a credential, and also for a form; programs get a line of text at the URLs that they use."""
+    asked = [("GET", path) for path in ("/", "/login", "/projects/", "/static/style.css", "/search?q=x")]
+    browser = {"Accept": "text/html,*/*;q=0.8"}
+    with STATES[state](filled), ThreadPoolExecutor(7) as pool:
+        answers = pool.map(
+            lambda row: filled.request(*row, headers=browser, auth=None, allow_redirects=False),
+            [*asked, ("HEAD", "/projects/"), ("POST", "/login")],
+        )
+        for answer in answers:
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5"), answer.url
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+            assert answer.headers["Content-Security-Policy"].startswith(
+                "default-src 'none'; style-src 'unsafe-inline'"
+            )
+            assert "Strict-Transport-Security" in answer.headers
+            if answer.request.method != "HEAD":
+                assert "Installing packages still works" in answer.text
+        assert filled.get("/", auth=None).status_code == 401
+    assert filled.get("/login", headers=browser, auth=None).status_code == 200
+
+
+@debian.with_each("state", {12: ["stopped"], 13: ["stuck"]})
 def test_a_local_project_without_a_page_is_not_redirected(filled: Site, state: str) -> None:
     """A missing page must not become a redirect to the public index: it gets a 503, and later the page."""
     for name in ("without-page", "emptied"):

@@ -6,19 +6,22 @@ client acts on are.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from ppmctl.index import discovery
 from ppmctl.server import content_negotiation
+from ppmctl.web import site
 from support import wheels
 from support.environments import revision
 from support.evidence import until
@@ -43,6 +46,9 @@ FORMS = (
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
 HTML = "application/vnd.pypi.simple.v1+html"
 
+BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
+_FORM_TOKEN = re.compile(rb'(?<=name="form_token" value=")[0-9a-f]+')
+
 # these contain the server's URL
 WITH_ITS_URL = ("/", "/answered-here/json", "/pypi/answered-here/json", "/pypi/answered-here/2.0/json")
 
@@ -56,13 +62,15 @@ COMPARED = (
 class Asked:
     """A request of the table.
 
-    `who` is admin, nobody (no credential), wrong (a wrong secret), unknown (a name), or a secret alone, right or not.
+    `who` is admin, nobody (no credential), wrong (a wrong secret), unknown (a name), a secret alone, right or not, or
+    a browser, which has the cookie of an admin's session.
     """
 
     path: str
     method: str = "GET"
     who: str = "admin"
     headers: Mapping[str, str] = field(default_factory=dict)
+    form: str = ""
 
     def __str__(self) -> str:
         return " ".join([self.method, self.path, f"as {self.who}", *(f"[{k}: {v}]" for k, v in self.headers.items())])
@@ -85,6 +93,18 @@ class Party:
             return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=60, context=context)
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
 
+    @cached_property
+    def cookie(self) -> str:
+        """Log in as a browser; return the header with the cookie of the session."""
+        page = ask(self, Asked(path="/login", who="nobody"))
+        (token,) = _FORM_TOKEN.findall(page.body)
+        name, secret = self.auth
+        form = urlencode({"form_token": token.decode(), "username": name, "password": secret})
+        cookie = page.headers["Set-Cookie"].partition(";")[0]
+        done = ask(self, Asked(path="/login", method="POST", who="nobody", headers={"Cookie": cookie}, form=form))
+        assert done.status == 303, done.body.decode()
+        return done.headers["Set-Cookie"].partition(";")[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -104,16 +124,20 @@ def ask(party: Party, asked: Asked) -> Answer:
         "secret alone": ("__token__", secret),
         "wrong secret alone": ("__token__", "ppm_wrong"),
         "nobody": ("", ""),
+        "browser": ("", ""),
     }[asked.who]
+    headers = dict(asked.headers) | ({"Cookie": party.cookie} if asked.who == "browser" else {})
+    if asked.form:
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
     try:
         connection.putrequest(asked.method, asked.path, skip_accept_encoding=True)
         if name:
             connection.putheader("Authorization", basic(name, secret))
         if asked.method in {"POST", "PUT", "PATCH"}:
-            connection.putheader("Content-Length", "0")
-        for header, value in asked.headers.items():
+            connection.putheader("Content-Length", str(len(asked.form)))
+        for header, value in headers.items():
             connection.putheader(header, value)
-        connection.endheaders()
+        connection.endheaders(asked.form.encode() or None)
         with connection.getresponse() as response:
             answer = Answer(status=response.status, headers=response.headers, body=response.read())
     except (OSError, http.client.HTTPException):
@@ -135,10 +159,16 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
         assert len(values) < 2, f"{asked}: {header} twice: {values}"
         fields[header] = values[0] if values else None
     fields["location"] = (fields["location"] or "").replace(url, "")
+    # a cookie's name has the port, and with TLS a prefix; its value is random, and so is a form's token
+    cookies = answer.headers.get_all("Set-Cookie") or []
+    fields["cookies"] = [re.sub("^__Host-|(?:-[0-9]+)?=[^;]*|; Secure", "", cookie) for cookie in cookies]
     # on a host the port is the default one, and nginx passes on no port
-    body = answer.body.replace(url.encode(), b"").replace(url.rpartition(":")[0].encode(), b"")
+    is_packed_page = fields["content-encoding"] == "gzip" and is_for_people(asked)
+    body = gzip.decompress(answer.body) if is_packed_page and answer.body else answer.body
+    body = _FORM_TOKEN.sub(b"", body).replace(url.encode(), b"").replace(url.rpartition(":")[0].encode(), b"")
     fields["body"] = hashlib.sha256(body).hexdigest()[:8] if body else ""
-    left_out: tuple[str, ...] = ("content-length",) if asked.path in WITH_ITS_URL else ()
+    has_url = asked.path.partition("?")[0] in WITH_ITS_URL
+    left_out: tuple[str, ...] = ("content-length",) if has_url or is_packed_page else ()
     if answer.status == 206 or asked.path.lstrip("/").startswith(
         "simple"
     ):  # nginx sends no Accept-Ranges with a range
@@ -151,6 +181,8 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
         # both are true of a missing file; each server decides which it checks first
         fields["status"] = "404 or 405"
         left_out += ("allow",)
+    if is_for_people(asked):  # in each answer of a page, refusals too, only the lengths of names in it may differ
+        return {key: value for key, value in fields.items() if key not in ("content-length", "accept-ranges")}
     if 300 < answer.status < 400:
         left_out += ("content-type",)
     if answer.status == 304:  # RFC 9110, section 15.4.5: headers that describe the content are optional
@@ -296,6 +328,8 @@ def others() -> Iterator[Asked]:
     ):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             yield Asked(path=path, method=method)
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):  # each POST makes another link
+        yield Asked(path="/api/web-login", method=method)
     for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
         yield Asked(path=discovery.PATH, method=method)
     for path in ("/.well-known/", "/.well-known/ppm.json/", "/.well-known/ppm%2Ejson", "/.well-known/other.json"):
@@ -404,6 +438,7 @@ def strangers() -> Iterator[Asked]:
             ),
         ),
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join", "/api/join/", "/api/%6aoin", "/api/stats"),
+        "/api/web-login",
         *("/search?q=there", "/api/packages/answered-here", "/api/environments", "/api/environments/there"),
         *(discovery.PATH, f"{discovery.PATH}?x=1", f"{discovery.PATH}/", "/.well-known/", "/.well-known/other.json"),
     ):
@@ -418,6 +453,60 @@ def strangers() -> Iterator[Asked]:
         yield Asked(path=path, method=method, who=who)
     for nonsense in ("Basic", "Basic !!!", "Basic YWJj", "Bearer x", "Digest a=b", "basic Og==", "Basic Og==", ""):
         yield Asked(path=PAGE, who="nobody", headers={"Authorization": nonsense})
+
+
+def is_for_people(asked: Asked) -> bool:
+    """Return whether a request is for a web page."""
+    path = asked.path.partition("?")[0]
+    if path in site.SHARED:
+        return asked.method in ("GET", "HEAD") and "text/html" in asked.headers.get("Accept", "")
+    return path in site.PATHS or path.split("/")[1] in site.FIRST
+
+
+def web() -> Iterator[Asked]:
+    """Yield each page as a browser and as a program ask for it, with and without a credential."""
+    paths = (
+        *("/", "/?x=1", "/search", "/search?q=answered", "/search?q=%22*", "/search/?q=x", "/upload/", "/upload"),
+        *("/login", "/login/", "/login?next=/project/answered-here/", "/Login", "/%6cogin", "/login%2f", "/logout"),
+        *("/projects/", "/projects", "/projects/?order=newest", "/projects/x", "/projectsx/", "/project/"),
+        *("/project/answered-here/", "/project/answered-here/2.0/", "/project/Answered.Here/", "/project/nothing/"),
+        *(
+            "/project/answered-here",
+            "/project/answered-here/9.9/",
+            "/project/quarantined/",
+            "/project//answered-here/",
+        ),
+        *("/environments/", "/environment/there/", "/environment/nothing/", "/environment/there", "/environment/"),
+        *("/account/", "/account", "/account/nothing", "/admin/", "/admin", "/admin/nothing", "/join", "/join/"),
+        *("/static/style.css", "/static/page.js", "/static/icon.svg", "/static/nothing", "/static/", "/static"),
+        *(
+            "/upload/files",
+            "/upload/files/",
+            "/upload/x",
+            "/project/answered-here/manage",
+            "/admin/users/",
+            "/admin/audit",
+        ),
+    )
+    for path in paths:
+        for who, method in itertools.product(("nobody", "browser"), ("GET", "HEAD", "POST")):
+            yield Asked(path=path, method=method, who=who, headers={"Accept": BROWSER})
+        for who in ("admin", "wrong", "secret alone", "wrong secret alone"):
+            yield Asked(path=path, who=who, headers={"Accept": BROWSER})
+    for path in ("/", "/?x=1", "/search?q=x", "/upload/", "/upload", "/login", "/projects/", "/upload/files"):
+        for who, method in itertools.product(("nobody", "browser"), ("GET", "HEAD", "POST")):
+            yield Asked(path=path, method=method, who=who)
+        for method in ("PUT", "DELETE", "OPTIONS", "PATCH"):
+            yield Asked(path=path, method=method, who="browser", headers={"Accept": BROWSER})
+    for path in ("/", "/login", "/projects/", "/project/answered-here/", "/static/style.css"):
+        for encoding in ENCODINGS:
+            yield Asked(path=path, who="browser", headers={"Accept": BROWSER, "Accept-Encoding": encoding})
+        yield Asked(path=path, who="browser", headers={"Accept": BROWSER, "Range": "bytes=0-9"})
+        yield Asked(
+            path=path, who="nobody", headers={"Accept": BROWSER, "Cookie": "ppm-session=x; __Host-ppm-session"}
+        )
+    for headers in ({"Origin": "https://other.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        yield Asked(path="/login", method="POST", who="nobody", headers={"Accept": BROWSER, **headers})
 
 
 def validators(party: Party) -> Iterator[Asked]:
@@ -474,7 +563,7 @@ Rows = Callable[[Party], Iterator[Asked]]
 
 def every(party: Party) -> Iterator[Asked]:
     """Yield the whole table, with the validators that `party` sends."""
-    yield from (*pages(), *names(), *files(), *others(), *strangers(), *validators(party))
+    yield from (*pages(), *names(), *files(), *others(), *strangers(), *web(), *validators(party))
 
 
 def sample(party: Party) -> Iterator[Asked]:

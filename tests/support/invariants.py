@@ -6,11 +6,13 @@ credentials are in `credential_invariants`.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
 import json
 import re
+import sqlite3
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +194,17 @@ class Observer:
     def a_refused_change_changes_nothing(self, before: dict[str, bytes]) -> None:
         now = View(root=self.root).content()
         assert {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)} <= {"audit.jsonl"}
+
+    @invariant("V27", always=False)
+    def the_search_index_has_all_projects(self) -> None:
+        """Check the search index after it was updated."""
+        view = View(root=self.root)
+        with contextlib.closing(sqlite3.connect(self.root / "index/search.sqlite3")) as connection:
+            rows = {name: rest for name, *rest in connection.execute("SELECT name, files, status FROM projects")}
+            number = connection.execute("SELECT count(*) FROM texts").fetchone()
+        assert (rows.keys(), number) == (view.projects.keys(), (len(rows),))
+        for name, project in view.projects.items():
+            assert name in view.marks or rows[name] == [len(project.listed), project.status["state"]], name
 
 
 def _check_pages(project: Project, pages: dict[str, bytes]) -> None:

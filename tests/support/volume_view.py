@@ -82,11 +82,13 @@ class View:
         return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
     def content(self, *, without: tuple[str, ...] = ("locks", "incoming")) -> dict[str, bytes]:
-        """Return the content of every file by its path below the root."""
+        """Return the content of every file by its path below the root. The search index has V27 instead."""
         return {
             str(path.relative_to(self.root)): path.read_bytes()
             for path in self.root.rglob("*")
-            if path.is_file() and path.relative_to(self.root).parts[0] not in without
+            if path.is_file()
+            and path.relative_to(self.root).parts[0] not in without
+            and not path.name.startswith("search.sqlite3")
         }
 
 

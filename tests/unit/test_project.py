@@ -27,7 +27,7 @@ IMPORTERS = {
     "keyring": {"client.keyring_store"},
     "passlib": {"access.htpasswd"},
     "pypiserver": {"server.pypiserver_backend"},
-    "readme_renderer": {"publishing.metadata_check"},
+    "readme_renderer": {"publishing.metadata_check", "web.description"},
     "requests": {"client.connection_errors", "client.http"},
     "requests_toolbelt": {"client.upload"},
     "rich": {"output"},
@@ -286,7 +286,8 @@ def test_make_without_a_target_lists_the_commands() -> None:
     expected = ["help", "up", "host", "host-exec", "host-down"]
     expected += ["images", "compose-up", "compose-down", "ansible", "compose-config"]
     expected += ["test", "test-fast", "test-e2e", "test-hosts", "test-docker"]
-    expected += ["mutation", "faults", "fuzz", "corpus", "lint", "audit", "generate", "lock", "bench", "clean"]
+    expected += ["mutation", "faults", "fuzz", "corpus", "lint", "audit", "generate", "lock", "bench"]
+    expected += ["screenshots", "clean"]
     assert listed() == expected
 
 
@@ -313,6 +314,14 @@ def test_links_between_documents_are_valid() -> None:
         if "://" not in link and not (path.parent / link).exists()
     ]
     assert broken == []
+
+
+def test_pictures_of_documents_are_small_and_shown() -> None:
+    """Each clone has them for ever. `make screenshots` makes them."""
+    pictures = {path.name: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
+    text = "".join(path.read_text(encoding="utf-8") for path in documents())
+    assert {name for name, size in pictures.items() if size > 150_000 or f"images/{name}" not in text} == set()
+    assert len(pictures) > 3
 
 
 def test_modules_that_documents_name_exist() -> None:

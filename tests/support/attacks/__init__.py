@@ -10,7 +10,19 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from support.attacks import access, bodies, foreign_pages, framing, lists, model, names, odd_names, paths, uploads
+from support.attacks import (
+    access,
+    bodies,
+    foreign_pages,
+    framing,
+    lists,
+    model,
+    names,
+    odd_names,
+    paths,
+    uploads,
+    web_pages,
+)
 from support.attacks.model import Attack, Outcome
 from support.attacks.paths import PROJECT as QUARANTINED_PROJECT
 from support.attacks.paths import QUARANTINED
@@ -52,7 +64,7 @@ def every(target: Target) -> Iterator[Attack]:
         names.poison,
         names.hosts,
     )
-    groups += (framing.smuggling, framing.oversized, lists.lists, lists.globs, *COSTLY)
+    groups += (framing.smuggling, framing.oversized, lists.lists, lists.globs, web_pages.web_pages, *COSTLY)
     return chain.from_iterable(group(target) for group in groups)
 
 

@@ -38,6 +38,7 @@ def locations(target: Target) -> list[str]:
         *("/.too-large", "/.not-allowed", "//", "/simple/../healthz/", "/healthz/", "/Healthz", "/healthz%2f"),
         "/healthz%00",
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join/", "/api/joins", "/api/x/../join/x"),
+        "/api/web-login",
     ]
 
 

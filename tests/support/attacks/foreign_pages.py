@@ -47,6 +47,7 @@ def _changes(target: Target) -> Iterator[tuple[str, bytes, int]]:
     yield "POST /api/tokens", b'{"name": "x", "role": "no"}', 400
     yield "DELETE /api/tokens/nothing", b"", 404
     yield "POST /api/join", b'{"code": ""}', 400
+    yield "POST /api/web-login", b'{"x": 1}', 400
     yield "POST /RPC2", b"<x/>", 400
 
 

@@ -24,8 +24,8 @@ SUFFIXES = (
     *("::$DATA", "%00.whl", "/.", "%2f."),
 )
 
-_UPS = ("..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%00", "..;", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae", "..%01")
-_SLASHES = ("/", "%2f", "%5c", "\\", "%252f", "%c0%af", "%ef%bc%8f", "//", "/./")
+UPS = ("..", "%2e%2e", ".%2e", "%2E.", "%252e%252e", "..%00", "..;", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae", "..%01")
+SLASHES = ("/", "%2f", "%5c", "\\", "%252f", "%c0%af", "%ef%bc%8f", "//", "/./")
 
 
 def traversal(target: Target) -> Iterator[Attack]:
@@ -45,7 +45,7 @@ def spellings(target: Target, file: str) -> Iterator[tuple[str, str]]:
     """Yield an attacker's spellings of the path of a file below the volume: as shown, and as sent."""
     starts = ("/packages/", f"/packages/{target.project}/", "/simple/", f"/simple/{target.project}/", "/env/x/", "/")
     ways = [
-        start + (up + slash) * max(start.count("/") - 1, 1) for up in _UPS for slash in _SLASHES for start in starts
+        start + (up + slash) * max(start.count("/") - 1, 1) for up in UPS for slash in SLASHES for start in starts
     ]
     some = [way for way in ways if way.startswith(("/packages/..", "/simple/%2e"))]
     straight = [

@@ -79,6 +79,9 @@ def _without_credential(target: Target) -> Iterator[_Slow]:
             "GET /",
             "POST /RPC2",
             "GET /env/",
+            "POST /login",
+            "POST /upload/files",
+            "GET /projects/",
         ):
             first = request(target, line, length, auth=None, close=False)
             yield _Slow(shown=f"{line}, a {size} body without a credential, byte by byte", first=first, then=body)
@@ -106,6 +109,8 @@ def _http2(target: Target) -> Iterator[_Slow]:
     for method, path in (
         ("POST", "/"),
         ("POST", "/api/join"),
+        ("POST", "/login"),
+        ("POST", "/upload/files"),
         ("GET", "/"),
         ("GET", "/healthz"),
         ("PUT", "/simple/"),

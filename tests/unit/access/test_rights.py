@@ -14,7 +14,7 @@ from ppmctl.access.rights import Access, Action, with_holders
 from ppmctl.errors import UsageError
 from ppmctl.index import import_folder
 from ppmctl.index.project_folder import NOBODY, REBUILD
-from ppmctl.server import app, drop_folder
+from ppmctl.server import drop_folder
 
 NOW = datetime(2027, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
@@ -294,7 +294,7 @@ def test_names_that_the_index_uses_itself_are_reserved(name: str) -> None:
 
 
 def test_all_names_that_records_and_the_audit_log_have_are_reserved() -> None:
-    names = {import_folder.BY, drop_folder.BY, REBUILD, SERVER.name, app._ANONYMOUS.name, *NOBODY}
+    names = {import_folder.BY, drop_folder.BY, REBUILD, SERVER.name, rights.ANYONE.name, *NOBODY}
     assert names < rights.RESERVED
 
 

@@ -14,6 +14,7 @@ from support.environments import forged, revision
 
 from ppmctl.distributions import distribution
 from ppmctl.index import environment_list, pages, rebuild, verify
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 
 LOCK = 'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n'
@@ -52,6 +53,7 @@ def latest(store: Store, file: str = "requirements.txt") -> str:
 
 
 def differences(store: Store) -> list[str]:
+    SearchIndex(store).refresh()
     return [difference.where for difference in verify.check(store, hashes=True)]
 
 
@@ -289,3 +291,34 @@ def test_a_request_reads_at_most_a_thousand_environments(store: Store, monkeypat
     assert (page.environments, page.after) == ((), "e2")
     page = environment_list.Listing(store).page(after="e5", limit=100, owner="ann")
     assert ([entry["name"] for entry in page.environments], page.after) == (["e7"], None)
+
+
+def test_the_environments_of_an_owner_and_those_that_use_a_project_follow_every_change(store: Store) -> None:
+    put(store, revision("web", 1, "Flask_Login>=1", "flask[async]; python_version > '3'"), by="ann+laptop")
+    put(store, revision("data", 1, "flask-login", "x @ https://h.test/flask.whl"), by="bob")
+    put(store, revision("other", 1, "flasklogin"), by="ann")
+    here = environment_list.Listing(store)
+
+    def names(entries: tuple[dict[str, Any], ...]) -> list[str]:
+        return [entry["name"] for entry in entries]
+
+    def using(project: str, *, limit: int = 9, **options: Any) -> tuple[list[str], int]:
+        entries, number = here.using(project, limit=limit, **options)
+        return names(entries), number
+
+    def only_data(projects: list[str]) -> list[str]:
+        return [project for project in projects if project == "ppm-env-data"]
+
+    assert names(here.mine("ann")) == ["other", "web"]
+    assert names(here.mine("bob", readable=only_data)) == ["data"]
+    assert not here.mine("ann", readable=only_data)
+    assert using("flask-login") == (["data", "web"], 2)
+    assert using("flask-login", limit=1) == (["data"], 2)
+    assert using("flask-login", readable=only_data) == (["data"], 1)
+    assert (using("flask"), using("x")) == ((["web"], 1), (["data"], 1))
+    put(store, revision("web", 2, "numpy"), by="bob")
+    assert (using("flask-login"), using("numpy")) == ((["data"], 1), (["web"], 1))
+    store.set_status("ppm-env-data", "archived")
+    store.yank("ppm-env-web", "2")
+    assert (using("flask-login"), using("numpy")) == ((["web"], 1), ([], 0))
+    assert not here.mine("bob")

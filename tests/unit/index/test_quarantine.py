@@ -15,6 +15,7 @@ from ppmctl.index import pages, quarantine, verify
 from ppmctl.index.layout import Volume
 from ppmctl.index.rebuild import rebuild
 from ppmctl.index.recovery import repair
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 
 WHEEL, SDIST = wheels.wheel("evil", "1.0"), wheels.sdist("evil", "1.0")
@@ -46,6 +47,7 @@ def listed(store: Store, project: str = "evil") -> set[str]:
 
 def problems(store: Store) -> list[str]:
     store.write_root()
+    SearchIndex(store).refresh()
     return [f"{each.where} {each.what}" for each in verify.check(store, hashes=True)]
 
 

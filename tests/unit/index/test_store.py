@@ -20,7 +20,7 @@ from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import pages, project_folder, transaction
 from ppmctl.index.recovery import repair
-from ppmctl.index.store import NotHere, Store, sha256_of
+from ppmctl.index.store import NotHere, Store
 
 
 def put(store: Store, made: tuple[str, bytes], **options: Any) -> project_folder.Record:
@@ -802,8 +802,8 @@ def test_without_a_working_lock_the_first_of_two_puts_wins(store: Store, monkeyp
 def test_the_page_has_the_hash_of_the_metadata_file(store: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sha256_of(tmp_path / "file") == digest
+    assert files.sha256_of(tmp_path / "file") == digest
     made = wheels.wheel("x", "1.0", meta=wheels.metadata("x", "1.0"))
     put(store, made)
     beside = transaction.beside(store.volume.file("x", made[0]), ".metadata")
-    assert page(store, "x")["files"][0]["core-metadata"] == {"sha256": sha256_of(beside)}
+    assert page(store, "x")["files"][0]["core-metadata"] == {"sha256": files.sha256_of(beside)}

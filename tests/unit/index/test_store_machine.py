@@ -32,6 +32,7 @@ from ppmctl.distributions.environment_revision import Revision
 from ppmctl.errors import PpmError
 from ppmctl.index import rebuild, recovery, verify
 from ppmctl.index.layout import Volume
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 
 CLOSED = ("archived", "quarantined")
@@ -312,6 +313,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert (done.problems, done.recorded) == ([], [])
         self.observer.a_rebuild_makes_the_same(before)
         assert list(verify.check(self.stores[0], hashes=True)) == []
+        self.observer.the_search_index_has_all_projects()
+
+    @rule(by=st.sampled_from([0, 1]))
+    def update_the_search_index(self, by: int) -> None:
+        """Update what changed since the last time, whoever changed it."""
+        SearchIndex(self.stores[by]).refresh()
+        self.observer.the_search_index_has_all_projects()
 
     @invariant()
     def the_volume_is_as_the_model(self) -> None:

@@ -53,6 +53,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         "PPM_UPSTREAM_URL": "https://x.example/simple/",
         "PPM_PRIVATE_NAMES": "Acme-* billing",
         "PPM_PUBLIC_NAMES": "deny",
+        "PPM_REGISTRATION": "open",
         "PPM_MAX_UPLOAD_SIZE": "1G",
         "PPM_THREADS": "3",
     }
@@ -62,6 +63,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
     assert (read.host, read.port, read.read_access, read.upstream) == ("unix:/run/x.sock", 1002, "public", "none")
     assert (read.upstream_url, read.private_names) == ("https://x.example/simple/", ("acme-*", "billing"))
     assert (read.public_names, read.max_upload_size, read.threads) == ("deny", 1 << 30, 3)
+    assert (read.registration, settings(tmp_path).registration) == ("open", "invite")
     assert settings(tmp_path, **dict.fromkeys(variables, "")) == settings(tmp_path)
 
 
@@ -94,6 +96,7 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
             "'acme-[' is not a pattern of names such as acme-*: it has a [ or ] on its own",
         ),
         ("public_names", "none", "admin or allow or deny"),
+        ("registration", "closed", "invite or open"),
         ("max_upload_size", "big", "500M or 4G"),
         ("max_upload_size", "0", "500M or 4G"),
         ("threads", "1", "2 to 512"),

@@ -1,4 +1,4 @@
-"""The index as an application for a WSGI server of your own: `gunicorn 'ppmctl.server.wsgi:app(root="/srv/ppm")'`.
+"""The index as an application for a WSGI server of your own: `gunicorn 'ppmctl.web.wsgi:app(root="/srv/ppm")'`.
 
 `ppmctl serve` brings its own worker. docs/operations.md says what another server lacks.
 """
@@ -49,11 +49,11 @@ class _Application:
     """The index; its threads start with the first request, because a server may fork after it has loaded it."""
 
     def __init__(self, settings: ServerSettings, store: Store) -> None:
-        from ppmctl.server.app import Index  # it imports pypiserver, which needs HOME: `lifecycle.prepare` sets it
+        from ppmctl.web.application import application  # pypiserver needs HOME: `lifecycle.prepare` sets it
 
         self._settings = settings
         self._store = store
-        self._index = Index(settings, store)
+        self._index = application(settings, store)
         self._guard = Lock()
         self._process = 0
 

@@ -1,0 +1,108 @@
+"""Read the newest entries of the audit log, a page at a time, at a limited cost however long the log is.
+
+Compressed files of a rotated log are left out: `ppmctl audit` reads them too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
+
+from ppmctl.access import audit_query
+from ppmctl.access.audit_query import Entry, Selection
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.index.layout import Volume
+
+MAX_READ = 4 << 20  # bytes of the log for one page, about 20,000 lines
+_BLOCK = 64 << 10  # bytes; longer than every line
+_BEFORE = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})", re.ASCII)
+_DISORDER = timedelta(days=1)  # that lines may be out of order, since clocks are set
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPage:
+    """Some entries, newest first. `before` continues with older lines, "" at the beginning of the log.
+
+    The page may have fewer entries than its limit although older ones exist, because of the limit of the cost.
+    """
+
+    entries: tuple[Entry, ...]
+    before: str
+
+
+def read(
+    volume: Volume, selection: Selection, *, limit: int, before: str = "", max_read: int = MAX_READ
+) -> AuditPage:
+    """Return up to `limit` selected entries that are older than `before`, which an earlier page had.
+
+    Raise UsageError for a `before` that no page had, and PpmError if a file can't be read.
+    """
+    entries: list[Entry] = []
+    count, place = 0, ""
+    for place, line in _lines(volume.audit, before):
+        count += len(line) + 1
+        entry = audit_query.parse(line)
+        if entry is not None and selection.since is not None and entry.time < selection.since - _DISORDER:
+            return AuditPage(entries=tuple(entries), before="")
+        if entry is not None and selection.has(entry):
+            entries.append(entry)
+        if len(entries) == limit or count >= max_read:
+            return AuditPage(entries=tuple(entries), before=place)
+    return AuditPage(entries=tuple(entries), before="")
+
+
+def _lines(audit: Path, before: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the lines, newest first, each with the place that continues behind it."""
+    started = not before
+    match = _BEFORE.fullmatch(before)
+    if not started and match is None:
+        raise UsageError(f"{before[:40]!r} is no place in the audit log.", hint="Start with the newest page.")
+    for path in sorted(audit_query.log_files(audit), key=_changed, reverse=True):
+        if path.suffix == ".gz":
+            continue
+        try:
+            with path.open("rb") as file:
+                name = hashlib.sha256(file.readline()).hexdigest()[:16]  # a file that is rotated keeps its first line
+                end = file.seek(0, 2)
+                if not started:
+                    if match is None or match[1] != name:
+                        continue
+                    started, end = True, min(int(match[2]), end)
+                for offset, line in _backwards(file, end):
+                    yield f"{name}-{offset}", line
+        except FileNotFoundError:  # rotated at this moment
+            continue
+        except OSError as exc:
+            raise PpmError(f"{path} can't be read: {exc.strerror}.") from exc
+    if not started:
+        raise UsageError("That part of the audit log is gone.", hint="Start with the newest page.")
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _backwards(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that lie in front of `end`, the last first, each with its offset."""
+    rest = b""  # the end of a line that begins in an earlier block
+    while end > 0:
+        begin = max(0, end - _BLOCK)
+        file.seek(begin)
+        lines = (file.read(end - begin) + rest).split(b"\n")
+        after = end + len(rest)
+        for line in reversed(lines[1:]):
+            after -= len(line)
+            if line:
+                yield after, line
+            after -= 1
+        rest, end = lines[0], begin
+    if rest:
+        yield 0, rest

@@ -1,0 +1,43 @@
+"""How much is free of the file system of a volume, and whether that is enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ppmctl.output import size
+
+_MIB = 1 << 20
+_LEAST_SPACE = 100 * _MIB  # for an upload and its pages
+_LITTLE_SPACE = 0.1  # of the disk
+_ENOUGH_SPACE = 20 << 30  # whatever part of the disk it is
+_LEAST_INODES = 1000  # a file takes three or four
+_LITTLE_INODES = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Free:
+    """What is free of the bytes ("disk") or "inodes". `state` is "fail" if uploads fail, "warn" if little is left."""
+
+    what: Literal["disk", "inodes"]
+    state: Literal["ok", "warn", "fail"]
+    message: str
+
+
+def free_space(space: os.statvfs_result) -> Iterator[Free]:
+    """Yield what is free of the bytes, and of the inodes if the file system has a limit of them (more than 0)."""
+    free, whole = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
+    is_little = free < whole * _LITTLE_SPACE and free < _ENOUGH_SPACE
+    yield _free("disk", f"{size(free)} of {size(whole)} are free", is_full=free < _LEAST_SPACE, is_little=is_little)
+    if space.f_files:
+        message = f"{space.f_favail} of {space.f_files} inodes are free"
+        is_little = space.f_favail < space.f_files * _LITTLE_INODES
+        yield _free("inodes", message, is_full=space.f_favail < _LEAST_INODES, is_little=is_little)
+
+
+def _free(what: Literal["disk", "inodes"], message: str, *, is_full: bool, is_little: bool) -> Free:
+    if is_full:
+        return Free(what=what, state="fail", message=f"{message}: uploads fail")
+    return Free(what=what, state="warn" if is_little else "ok", message=message)

@@ -1,0 +1,309 @@
+"""The search index: a row and the texts of each project in one SQLite file, for searches and lists of projects.
+
+It is derived from the projects' folders, and is made again where it is missing or damaged. Writers take turns by a
+lock; readers need none. docs/decisions.md has the reasons.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+from ppmctl import files
+from ppmctl.distributions.distribution import normalise
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.index import search_database, search_row, statistics
+from ppmctl.index.search_database import Unusable
+from ppmctl.index.search_row import Listed as Listed  # the rows that other modules get from here
+from ppmctl.index.search_row import Row
+from ppmctl.index.statistics import MAX_WORDS
+from ppmctl.index.store import Store
+
+log = logging.getLogger(__name__)
+
+MayRead = Callable[[str], bool] | None  # whether a project may be shown; None for all of them
+ALL = -1  # as a limit
+
+_SIGNS = re.compile(r"^[\W_]+|[\W_]+$")
+_HINT = "To make it again: ppmctl index rebuild"
+_READY_WITHIN = 1.0  # seconds that a reader waits for an index that is being made
+_SEARCH_WITHIN = 2.0  # seconds
+_LOOK_EVERY = 10_000  # operations of a search: whether its time is over
+_AT_ONCE = 50  # projects in a transaction; readers wait for the millisecond in which it is written
+
+# A word is also found within a part of a name, as pypiserver finds it; the words that a search does not have are "",
+# which each name has. First come the project with this name, names that begin with it, and those with all words.
+_SEARCH = """
+    WITH ranked (id, score) AS MATERIALIZED (
+        SELECT rowid, bm25(texts, 10, 4, 4, 1) FROM texts WHERE texts MATCH :ranked
+    ), named (id) AS MATERIALIZED (
+        SELECT id FROM projects WHERE instr(name, :word0) AND instr(name, :word1) AND instr(name, :word2)
+        AND instr(name, :word3) AND instr(name, :word4) AND instr(name, :word5) AND instr(name, :word6)
+        AND instr(name, :word7)
+    ), matching (id) AS (
+        SELECT rowid FROM texts WHERE texts MATCH :match UNION SELECT id FROM named
+    ), page (id, is_other, named_by, score, total) AS (
+        SELECT id, name != :exact, CASE WHEN instr(name, :exact) = 1 THEN 0 ELSE 1 + (id NOT IN named) END,
+            coalesce(score, 0), count(*) OVER ()
+        FROM matching JOIN projects USING (id) LEFT JOIN ranked USING (id)
+        WHERE :reads_all OR may_read(name) ORDER BY 2, 3, 4, name LIMIT :limit OFFSET :offset
+    )
+    SELECT name, version, summary, uploaded, files, size, status, total FROM page JOIN projects USING (id)
+    ORDER BY is_other, named_by, score, name
+"""
+_MATCHES = "SELECT count(*) FROM texts WHERE texts MATCH ?"
+# Of more matches than this, only those in short texts are ranked: to compare all would take a tenth of a second.
+_RANKED = 1000
+_IN_SHORT_TEXTS = "{name summary keywords} : "
+_LISTS = {
+    "name": """
+        SELECT name, version, summary, uploaded, files, size, status FROM projects
+        WHERE :reads_all OR may_read(name) ORDER BY name LIMIT :limit OFFSET :offset
+    """,
+    "newest": """
+        SELECT name, version, summary, uploaded, files, size, status FROM projects
+        WHERE :reads_all OR may_read(name) ORDER BY uploaded DESC, name LIMIT :limit OFFSET :offset
+    """,
+}
+_TOTALS = """
+    SELECT count(*), coalesce(sum(files), 0), coalesce(sum(size), 0) FROM projects WHERE :reads_all OR may_read(name)
+"""
+_ROW = """
+    SELECT projects.name, version, projects.summary, uploaded, files, size, status, serial, keywords, description
+    FROM projects LEFT JOIN texts ON texts.rowid = projects.id WHERE projects.name = ?
+"""
+
+
+class Unavailable(PpmError):
+    """The search index can't be read or written now."""
+
+    status = 503
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """The number of projects, and of the files that their pages list, with the sum of their sizes in bytes."""
+
+    projects: int
+    files: int
+    size: int
+
+
+class SearchIndex:
+    """The search index of a volume, for any number of threads and processes at once.
+
+    Raise Unavailable (503) where it is missing or damaged, or can't be read or written; it is then as before.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._volume = store.volume
+        self._path = store.volume.search
+
+    # reading
+
+    def search(self, text: str, *, may_read: MayRead = None, limit: int, offset: int = 0) -> tuple[list[Listed], int]:
+        """Return the projects with every word of `text`, the best match first, and the number of all that match.
+
+        A word is found in names, summaries, keywords and descriptions, there as the beginning of a word too. All
+        projects match a text without anything in it. Raise UsageError for a text over a limit.
+        """
+        # UTF-8 has no half of a pair of surrogates, and FTS5 reads a text to its first NUL
+        text = text.encode(errors="replace").decode().replace("\0", " ")
+        words = statistics.words(text)
+        if not words:
+            return self.projects(order="name", may_read=may_read, limit=limit, offset=offset)
+        words = [word for word in (_SIGNS.sub("", word) for word in words) if word]
+        if not words:
+            return [], 0
+        match = " ".join(map(_phrase, words))
+        values: dict[str, Any] = {f"word{number}": "" for number in range(MAX_WORDS)}
+        values |= {f"word{number}": normalise(word) for number, word in enumerate(words)}
+        values |= {"match": match, "ranked": match, "exact": normalise("-".join(words))}
+        with self._reading(may_read, within=_SEARCH_WITHIN) as (connection, scope):
+            if connection.execute(_MATCHES, (match,)).fetchone()[0] > _RANKED:
+                values["ranked"] = f"{_IN_SHORT_TEXTS}({match})"
+            rows = connection.execute(_SEARCH, values | scope | {"limit": limit, "offset": offset}).fetchall()
+            # behind the last page no row has the number
+            first = rows or connection.execute(_SEARCH, values | scope | {"limit": 1, "offset": 0}).fetchall()
+        return [_listed(row) for row in rows], first[0][-1] if first else 0
+
+    def projects(
+        self, *, order: Literal["name", "newest"], may_read: MayRead = None, limit: int, offset: int = 0
+    ) -> tuple[list[Listed], int]:
+        """Return projects by name, or those with the newest files first, and the number of all."""
+        with self._reading(may_read) as (connection, scope):
+            rows = connection.execute(_LISTS[order], {**scope, "limit": limit, "offset": offset}).fetchall()
+            number, _files, _size = connection.execute(_TOTALS, scope).fetchone()
+        return [_listed(row) for row in rows], number
+
+    def totals(self, may_read: MayRead = None) -> Totals:
+        """Return the numbers of all projects."""
+        with self._reading(may_read) as (connection, scope):
+            projects, number, size = connection.execute(_TOTALS, scope).fetchone()
+        return Totals(projects=projects, files=number, size=size)
+
+    def differing(self, among: Collection[str] | None = None) -> list[str]:
+        """Return those of the projects (by default all) whose rows are not what their folders have now."""
+        with self._reading(None, repairs=False) as (connection, _scope):
+            if among is None:
+                stored = {name for (name,) in connection.execute("SELECT name FROM projects")}
+                among = sorted(stored | set(self._store.projects()))
+            return [name for name in among if _stored(connection, name) != search_row.read(self._volume, name)]
+
+    # writing
+
+    def update(self, project: str) -> None:
+        """Read a project's folder again, and write its row, or remove it."""
+        self.update_all([project])
+
+    def refresh(self) -> int:
+        """Update the rows that are out of date, and return their number."""
+        return self.update_all(None)
+
+    def update_all(self, projects: Collection[str] | None) -> int:
+        """Update the rows of these projects, or with None those that are out of date; return their number.
+
+        Make the index again if it is missing, damaged or not of this volume.
+        """
+        with self._writing():
+            try:
+                with contextlib.closing(search_database.opened(self._path, writes=True)) as connection:
+                    if projects is None:
+                        search_database.require_original(connection, self._path)
+                        projects = self._out_of_date(connection)
+                    self._write(connection, projects)
+                return len(projects)
+            except (Unusable, sqlite3.Error) as exc:
+                if isinstance(exc, sqlite3.Error) and search_database.is_temporary(exc):
+                    raise
+                if self._path.exists():
+                    log.warning("The search index %s is made again: %s.", self._path, exc)
+            return self._make()
+
+    def rebuild(self) -> int:
+        """Make the index again, and return the number of projects. Until it is whole, the old one is read."""
+        with self._writing():
+            return self._make()
+
+    def _make(self) -> int:
+        projects = self._store.projects()
+        with search_database.created(self._path) as connection:
+            self._write(connection, projects)
+        return len(projects)
+
+    def _out_of_date(self, connection: sqlite3.Connection) -> list[str]:
+        connection.execute("SELECT 1 FROM texts LIMIT 1")  # fails without its tables
+        stored: dict[str, int] = dict(connection.execute("SELECT name, serial FROM projects"))
+        serials = {name: search_row.serial(self._volume, name) for name in self._store.projects()}
+        changed = [name for name, serial in serials.items() if stored.get(name) != serial]
+        return changed + sorted(stored.keys() - serials.keys())
+
+    def _write(self, connection: sqlite3.Connection, projects: Collection[str]) -> None:
+        """Read projects and write their rows. Raise the last OSError at the end, after all others are written."""
+        names, failure = list(projects), None
+        for begin in range(0, len(names), _AT_ONCE):
+            with search_database.transaction(connection):  # others change no row after the folder was read here
+                for name in names[begin : begin + _AT_ONCE]:
+                    try:
+                        _replace(connection, name, search_row.read(self._volume, name))
+                    except OSError as exc:
+                        failure = exc
+        if failure is not None:
+            raise failure
+
+    # connections
+
+    @contextlib.contextmanager
+    def _reading(
+        self, may_read: MayRead, *, within: float | None = None, repairs: bool = True
+    ) -> Iterator[tuple[sqlite3.Connection, dict[str, Any]]]:
+        """Yield a connection, and the parameters by which a query keeps to what may be read.
+
+        With `within` a query ends after these seconds. With `repairs` a missing or damaged index is made again.
+        """
+        try:
+            with contextlib.closing(self._opened(repairs=repairs)) as connection:
+                connection.create_function("may_read", 1, may_read or bool, deterministic=True)
+                if within is not None:
+                    until = time.monotonic() + within
+                    connection.set_progress_handler(lambda: time.monotonic() > until, _LOOK_EVERY)
+                yield connection, {"reads_all": may_read is None}
+        except sqlite3.Error as exc:
+            if search_database.is_interruption(exc):
+                raise UsageError("This search takes too long: use fewer or longer words.") from exc
+            if repairs and search_database.is_damage(exc):
+                search_database.discard(self._path)
+                self._store.changes.add_any()
+                log.error("The search index %s is damaged, and is made again: %s", self._path, exc)
+            raise Unavailable(f"The search index can't be read: {exc}.", hint=_HINT) from exc
+
+    def _opened(self, *, repairs: bool) -> sqlite3.Connection:
+        until = time.monotonic() + (_READY_WITHIN if repairs else 0)
+        while True:
+            try:
+                return search_database.opened(self._path)
+            except Unusable as exc:
+                if repairs:
+                    self._store.changes.add_any()  # the thread of a server makes it
+                if time.monotonic() >= until:
+                    message = "The search index is being made; try again in a few seconds."
+                    raise Unavailable(message, hint=_HINT) from exc
+            time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock of writers."""
+        self._volume.locks.mkdir(exist_ok=True)
+        with files.lock(self._volume.search_lock):
+            try:
+                yield
+            except sqlite3.Error as exc:
+                raise Unavailable(f"The search index can't be written: {exc}.", hint=_HINT) from exc
+
+
+def _phrase(word: str) -> str:
+    """Return a word for FTS5, which reads nothing in it as an operator, and finds it as the beginning of a word.
+
+    A single letter is only found as a word: too much begins with it.
+    """
+    last = re.split(r"[\W_]+", word)[-1]
+    quoted = word.replace('"', '""')
+    return f'"{quoted}"' if len(last) == 1 and last.isascii() else f'"{quoted}"*'
+
+
+def _replace(connection: sqlite3.Connection, name: str, row: Row | None) -> None:
+    connection.execute("DELETE FROM texts WHERE rowid = (SELECT id FROM projects WHERE name = ?)", (name,))
+    connection.execute("DELETE FROM projects WHERE name = ?", (name,))
+    if row is None:
+        return
+    inserted = connection.execute(
+        "INSERT INTO projects (name, version, summary, uploaded, files, size, status, serial)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*astuple(row.listed), row.serial),
+    )
+    connection.execute(
+        "INSERT INTO texts (rowid, name, summary, keywords, description) VALUES (?, ?, ?, ?, ?)",
+        (inserted.lastrowid, row.listed.name, row.listed.summary, row.keywords, row.description),
+    )
+
+
+def _stored(connection: sqlite3.Connection, name: str) -> Row | None:
+    values = connection.execute(_ROW, (name,)).fetchone()
+    if values is None:
+        return None
+    *_listed_values, serial, keywords, description = values
+    return Row(listed=_listed(values), serial=serial, keywords=keywords, description=description)
+
+
+def _listed(values: tuple[Any, ...]) -> Listed:
+    name, version, summary, uploaded, number, size, status = values[:7]
+    return Listed(
+        name=name, version=version, summary=summary, uploaded=uploaded, files=number, size=size, status=status
+    )

@@ -1,0 +1,1 @@
+"""Pages for people: browse and search the index, environments, account and administration, in a browser."""
