@@ -89,16 +89,21 @@ def created(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("INSERT INTO texts (texts) VALUES ('optimize')")
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {_VERSION}")
-        discard(path)
+        _drop_journal(path)
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
 
 
 def discard(path: Path) -> None:
-    """Remove the index. First its journal, which must never be applied to the next one."""
-    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+    """Remove the index."""
+    _drop_journal(path)
     path.unlink(missing_ok=True)
+
+
+def _drop_journal(path: Path) -> None:
+    """Remove what a killed writer left, before the file: it must never be applied to the next one."""
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

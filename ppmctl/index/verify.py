@@ -41,8 +41,11 @@ class Difference:
         return {"where": self.where, "what": self.what, "mend": self.repair}
 
 
-def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
-    """Yield all differences from the folders; without `hashes` files are not read, only their sizes compared."""
+def check(store: Store, *, hashes: bool, searches: bool = True) -> Iterator[Difference]:
+    """Yield all differences from the folders; without `hashes` files are not read, only their sizes compared.
+
+    Without `searches` the search index may still have to follow.
+    """
     projects = store.projects()
     yield from _strays(store.volume)
     for path in _entries(store.volume.quarantine):
@@ -61,7 +64,8 @@ def check(store: Store, *, hashes: bool) -> Iterator[Difference]:
         yield Difference(where=_below(store.volume, stray), what="are pages of a project that does not exist")
     for name in _root_differences(store):
         yield Difference(where=f"index/simple/{name}", what="does not list the projects of this index")
-    yield from _search_differences(store)
+    if searches:
+        yield from _search_differences(store)
 
 
 def _project(volume: Volume, project: str) -> Iterator[Difference]:

@@ -25,7 +25,7 @@ _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 _ROOT_EVERY = 1.0  # seconds between two writes of the list of projects, at least
 # seconds of the search index: between two updates, at least; before another attempt; between two comparisons of all
 # projects, which find what a killed command left; and for the last update of a server that ends
-_SEARCH_EVERY, _SEARCH_AGAIN, _COMPARE_EVERY, _ENDS_WITHIN = 0.1, 5.0, 3600.0, 1.0
+_SEARCH_EVERY, _SEARCH_AGAIN, _COMPARE_EVERY, _ENDS_WITHIN = 0.1, 1.0, 60.0, 1.0
 
 
 def prepare(volume: Volume) -> None:

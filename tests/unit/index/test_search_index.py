@@ -17,8 +17,9 @@ from support import wheels
 from ppmctl import files
 from ppmctl.distributions import distribution
 from ppmctl.errors import UsageError
-from ppmctl.index import rebuild, search_database, search_index, search_row, verify
+from ppmctl.index import project_folder, rebuild, search_database, search_index, search_row, verify
 from ppmctl.index.changes import Changes
+from ppmctl.index.layout import Volume
 from ppmctl.index.search_index import ALL, SearchIndex, Totals, Unavailable
 from ppmctl.index.store import Store
 
@@ -92,6 +93,13 @@ def test_words_are_found_in_names_summaries_keywords_and_descriptions(
     assert found(filled, text) == names
 
 
+def test_the_project_of_this_name_comes_first(store: Store) -> None:
+    put(store, wheel("mast", body="Long. " * 500))
+    put(store, wheel("mast-mast", summary="mast", keywords="mast", body="mast"))
+    SearchIndex(store).refresh()
+    assert found(store, "Mast") == ["mast", "mast-mast"]
+
+
 def test_one_letter_is_found_as_a_word_and_in_names_only(filled: Store) -> None:
     """Too much begins with a letter to look through all of it."""
     assert found(filled, "q") == []
@@ -101,7 +109,7 @@ def test_one_letter_is_found_as_a_word_and_in_names_only(filled: Store) -> None:
 
 ODD = (
     *("--", "-- " * 60, "\udcff", '"', "'", "*", "sails*x", "🚀", "\u0300", "%", "_", "-sails-x", "{name} : sails"),
-    *("name:sails", "ships OR cloth", "NOT sails", "NEAR(a b)", "sails AND"),
+    *("sails\0x", "name:sails", "ships OR cloth", "NOT sails", "NEAR(a b)", "sails AND"),
 )
 
 
@@ -260,6 +268,25 @@ def test_a_start_finds_what_a_killed_process_left(filled: Store) -> None:
     assert "database-x" not in found(filled, "")
 
 
+def test_a_change_while_a_project_is_read_is_found_later(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = project_folder.read
+    changes = iter([wheel("sails", "2.0", summary="Linen")])
+
+    def read(volume: Volume, project: str) -> object:
+        content = original(volume, project)
+        for made in changes:
+            put(filled, made)
+        return content
+
+    index = SearchIndex(filled)
+    with monkeypatch.context() as changed:
+        changed.setattr(project_folder, "read", read)
+        index.update("sails")
+    assert found(filled, "linen") == []
+    assert index.refresh() == 1
+    assert found(filled, "linen") == ["sails"]
+
+
 def test_a_project_that_can_t_be_read_does_not_stop_the_others(
     filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +327,8 @@ def test_two_processes_and_threads_update_and_read_at_once(store: Store) -> None
                 with contextlib.suppress(Exception):  # the other one was first
                     put(own, wheel(name, f"1.{number}.{first}", summary=f"version {number}"))
                 SearchIndex(own).update(name)
+            if number % 3 == first % 3:
+                SearchIndex(own).rebuild()
         own.area.close()
 
     children = []
@@ -411,6 +440,8 @@ def test_the_journal_of_a_damaged_index_is_not_applied_to_the_next(filled: Store
         connection.execute("ROLLBACK")
     path.with_name("kept").replace(path.with_name("search.sqlite3-journal"))
     garbage(path)
+    for number in range(3):
+        put(filled, wheel(f"mast-{number}", body="other pages " * 2000))
     SearchIndex(filled).refresh()
     assert SearchIndex(filled).differing() == []
     assert not path.with_name("search.sqlite3-journal").exists()
