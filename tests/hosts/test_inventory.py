@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.deployed import SITE, files, settings
+from support.deployed import SITE, differences, files, settings
 
 from testbed import playbook
 from testbed.acme import Acme
@@ -70,8 +70,7 @@ def untouched(*hosts: Host) -> Iterator[None]:
     before = snapshot()
     yield
     after = snapshot()
-    changed = {path for path in before | after if before.get(path) != after.get(path)}
-    assert {path: (before.get(path), after.get(path)) for path in changed} == {}
+    assert differences(before, after) == {}
 
 
 def test_a_dry_run_on_a_bare_host_shows_all_and_changes_nothing(

@@ -25,6 +25,7 @@ ROOT = "/srv/ppm"
 FIRST_CREDENTIAL = f"{ROOT}/first-credential"
 
 Seen = TypeVar("Seen")
+Named = TypeVar("Named")
 
 
 @dataclass(kw_only=True)
@@ -146,6 +147,14 @@ def eventually(look: Callable[[], Seen], as_wanted: Callable[[Seen], bool], *, s
         assert time.monotonic() < until, f"after {seconds} s it is still {seen!r}"
         time.sleep(0.1)
     return seen
+
+
+def differences(
+    before: Mapping[Named, str], after: Mapping[Named, str]
+) -> dict[Named, tuple[str | None, str | None]]:
+    """Return what changed between two results of `files`, by path. pytest compares long ones for many minutes."""
+    paths = before.keys() | after.keys()
+    return {path: (before.get(path), after.get(path)) for path in paths if before.get(path) != after.get(path)}
 
 
 def files(host: Host, *folders: str, leave_out: tuple[str, ...] = ()) -> dict[str, str]:
