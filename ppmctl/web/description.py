@@ -82,7 +82,8 @@ class Descriptions:
         except inspection.Ended as exc:
             return _plain(text, f"It is shown as plain text: formatting it {exc.args[0]}.")
         if html is not None and len(html) <= _MAX_HTML:
-            return Description(html=Markup(html), note=note)  # noqa: S704 - `render` has sanitised it
+            sanitised = Markup(html)  # noqa: S704 - by `render` # nosec B704
+            return Description(html=sanitised, note=note)
         because = f"it is not valid {kind}" if html is None else "formatted it is too long"
         return _plain(text, f"It is shown as plain text: {because}." if content_type else note)
 

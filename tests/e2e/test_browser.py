@@ -65,7 +65,8 @@ def browser(index: Server) -> Iterator[BrowserContext]:
         program = shutil.which("chromium-headless-shell")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         context = browser.new_context()
-        context.new_page().goto(f"http://{index.user}:{index.secret}@127.0.0.1:{index.port}/")
+        # what asks for a credential: pages for people have a login of their own
+        context.new_page().goto(f"http://{index.user}:{index.secret}@127.0.0.1:{index.port}/simple/")
         yield context  # pages stay open: to close one that still loads can take for ever
         browser.close()
 
@@ -110,7 +111,7 @@ def test_foreign_pages_change_nothing(browser: BrowserContext, index: Server, fo
 
 
 def test_pages_of_the_index_may_change_it(browser: BrowserContext, index: Server) -> None:
-    """A page for people will need that; JSON has to be marked as such also there."""
+    """Here the login; JSON has to be marked as such also there."""
     assert index.upload(wheels.wheel("ours", "1.0")).status_code == 200
     page = browser.new_page()
     page.goto(f"{index.url}/")

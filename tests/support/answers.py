@@ -17,7 +17,7 @@ from email.message import Message
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode, urlsplit
 
 from ppmctl.index import discovery
 from ppmctl.server import content_negotiation
@@ -182,7 +182,12 @@ def what_counts(answer: Answer, *, url: str, asked: Asked) -> dict[str, Any]:
         fields["status"] = "404 or 405"
         left_out += ("allow",)
     if is_for_people(asked):  # in each answer of a page, refusals too, only the lengths of names in it may differ
-        return {key: value for key, value in fields.items() if key not in ("content-length", "accept-ranges")}
+        left_out = (
+            "content-length",
+            "accept-ranges",
+            *(["body"] if asked.path == "/admin/" else []),
+        )  # the free disk
+        return {key: value for key, value in fields.items() if key not in left_out}
     if 300 < answer.status < 400:
         left_out += ("content-type",)
     if answer.status == 304:  # RFC 9110, section 15.4.5: headers that describe the content are optional
@@ -457,7 +462,7 @@ def strangers() -> Iterator[Asked]:
 
 def is_for_people(asked: Asked) -> bool:
     """Return whether a request is for a web page."""
-    path = asked.path.partition("?")[0]
+    path = unquote(asked.path.partition("?")[0])
     if path in site.SHARED:
         return asked.method in ("GET", "HEAD") and "text/html" in asked.headers.get("Accept", "")
     return path in site.PATHS or path.split("/")[1] in site.FIRST

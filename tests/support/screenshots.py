@@ -12,7 +12,6 @@ FOLDER = Path(__file__).parents[2] / "docs" / "images"
 PAGES = {
     "home": "/",
     "project": "/project/sea-maps/",
-    "search": "/search?q=sea",
     "environment": "/environment/coast/",
     "account": "/account/",
     "admin": "/admin/",

@@ -70,7 +70,7 @@ def _methods(target: Target) -> Iterator[Attack]:
         "/",
         "/search?q=a",
     )
-    for path in (*pages, "/upload/", "/upload/files", "/account/tokens", "/admin/users"):
+    for path in (*pages, "/upload/", "/upload/files", "/account/tokens", "/admin/users/"):
         for method in METHODS:
             for auth in (None, basic(target.user, "ppm_wrong"), f"Bearer {target.secret}"):
                 body = ["Content-Length: 0"] if method in ("POST", "PUT", "PATCH", "BREW") else []
