@@ -57,10 +57,18 @@ def opened(path: Path, *, writes: bool = False) -> sqlite3.Connection:
 
 def require_original(connection: sqlite3.Connection, path: Path) -> None:
     """Raise Unusable for a copy: it can have been made while the file was changed, which SQLite does not notice."""
-    _require(connection, "SELECT inode FROM made", path.stat().st_ino)
+    _require(connection, "SELECT inode FROM made", inode(path))
 
 
-def _require(connection: sqlite3.Connection, query: str, value: int) -> None:
+def inode(path: Path) -> int | None:
+    """Return a number that another file at `path` would not have while this one is open; None without a file."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _require(connection: sqlite3.Connection, query: str, value: int | None) -> None:
     if connection.execute(query).fetchone() != (value,):
         raise Unusable("it is another file, a copy, or of another release of ppm")
 

@@ -8,76 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import astuple, dataclass
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from ppmctl import files
-from ppmctl.distributions.distribution import normalise
 from ppmctl.errors import PpmError, UsageError
-from ppmctl.index import search_database, search_row, statistics
+from ppmctl.index import search_database, search_query, search_row
 from ppmctl.index.search_database import Unusable
+from ppmctl.index.search_query import Scope
 from ppmctl.index.search_row import Listed as Listed  # the rows that other modules get from here
 from ppmctl.index.search_row import Row
-from ppmctl.index.statistics import MAX_WORDS
 from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 MayRead = Callable[[str], bool] | None  # whether a project may be shown; None for all of them
 ALL = -1  # as a limit
 
-_SIGNS = re.compile(r"^[\W_]+|[\W_]+$")
 _HINT = "To make it again: ppmctl index rebuild"
 _READY_WITHIN = 1.0  # seconds that a reader waits for an index that is being made
 _SEARCH_WITHIN = 2.0  # seconds
 _LOOK_EVERY = 10_000  # operations of a search: whether its time is over
 _AT_ONCE = 50  # projects in a transaction; readers wait for the millisecond in which it is written
-
-# A word is also found within a part of a name, as pypiserver finds it; the words that a search does not have are "",
-# which each name has. First come the project with this name, names that begin with it, and those with all words.
-_SEARCH = """
-    WITH ranked (id, score) AS MATERIALIZED (
-        SELECT rowid, bm25(texts, 10, 4, 4, 1) FROM texts WHERE texts MATCH :ranked
-    ), named (id) AS MATERIALIZED (
-        SELECT id FROM projects WHERE instr(name, :word0) AND instr(name, :word1) AND instr(name, :word2)
-        AND instr(name, :word3) AND instr(name, :word4) AND instr(name, :word5) AND instr(name, :word6)
-        AND instr(name, :word7)
-    ), matching (id) AS (
-        SELECT rowid FROM texts WHERE texts MATCH :match UNION SELECT id FROM named
-    ), page (id, is_other, named_by, score, total) AS (
-        SELECT id, name != :exact, CASE WHEN instr(name, :exact) = 1 THEN 0 ELSE 1 + (id NOT IN named) END,
-            coalesce(score, 0), count(*) OVER ()
-        FROM matching JOIN projects USING (id) LEFT JOIN ranked USING (id)
-        WHERE :reads_all OR may_read(name) ORDER BY 2, 3, 4, name LIMIT :limit OFFSET :offset
-    )
-    SELECT name, version, summary, uploaded, files, size, status, total FROM page JOIN projects USING (id)
-    ORDER BY is_other, named_by, score, name
-"""
-_MATCHES = "SELECT count(*) FROM texts WHERE texts MATCH ?"
-# Of more matches than this, only those in short texts are ranked: to compare all would take a tenth of a second.
-_RANKED = 1000
-_IN_SHORT_TEXTS = "{name summary keywords} : "
-_LISTS = {
-    "name": """
-        SELECT name, version, summary, uploaded, files, size, status FROM projects
-        WHERE :reads_all OR may_read(name) ORDER BY name LIMIT :limit OFFSET :offset
-    """,
-    "newest": """
-        SELECT name, version, summary, uploaded, files, size, status FROM projects
-        WHERE :reads_all OR may_read(name) ORDER BY uploaded DESC, name LIMIT :limit OFFSET :offset
-    """,
-}
-_TOTALS = """
-    SELECT count(*), coalesce(sum(files), 0), coalesce(sum(size), 0) FROM projects WHERE :reads_all OR may_read(name)
-"""
-_ROW = """
-    SELECT projects.name, version, projects.summary, uploaded, files, size, status, serial, keywords, description
-    FROM projects LEFT JOIN texts ON texts.rowid = projects.id WHERE projects.name = ?
-"""
 
 
 class Unavailable(PpmError):
@@ -114,48 +70,43 @@ class SearchIndex:
         A word is found in names, summaries, keywords and descriptions, there as the beginning of a word too. All
         projects match a text without anything in it. Raise UsageError for a text over a limit.
         """
-        # UTF-8 has no half of a pair of surrogates, and FTS5 reads a text to its first NUL
-        text = text.encode(errors="replace").decode().replace("\0", " ")
-        words = statistics.words(text)
-        if not words:
+        words = search_query.words_of(text)
+        if words is None:
             return self.projects(order="name", may_read=may_read, limit=limit, offset=offset)
-        words = [word for word in (_SIGNS.sub("", word) for word in words) if word]
         if not words:
             return [], 0
-        match = " ".join(map(_phrase, words))
-        values: dict[str, Any] = {f"word{number}": "" for number in range(MAX_WORDS)}
-        values |= {f"word{number}": normalise(word) for number, word in enumerate(words)}
-        values |= {"match": match, "ranked": match, "exact": normalise("-".join(words))}
-        with self._reading(may_read, within=_SEARCH_WITHIN) as (connection, scope):
-            if connection.execute(_MATCHES, (match,)).fetchone()[0] > _RANKED:
-                values["ranked"] = f"{_IN_SHORT_TEXTS}({match})"
-            rows = connection.execute(_SEARCH, values | scope | {"limit": limit, "offset": offset}).fetchall()
-            # behind the last page no row has the number
-            first = rows or connection.execute(_SEARCH, values | scope | {"limit": 1, "offset": 0}).fetchall()
-        return [_listed(row) for row in rows], first[0][-1] if first else 0
+        return self._read(
+            lambda opened, scope: search_query.search(opened, scope, words, limit=limit, offset=offset),
+            may_read,
+            within=_SEARCH_WITHIN,
+        )
 
     def projects(
         self, *, order: Literal["name", "newest"], may_read: MayRead = None, limit: int, offset: int = 0
     ) -> tuple[list[Listed], int]:
         """Return projects by name, or those with the newest files first, and the number of all."""
-        with self._reading(may_read) as (connection, scope):
-            rows = connection.execute(_LISTS[order], {**scope, "limit": limit, "offset": offset}).fetchall()
-            number, _files, _size = connection.execute(_TOTALS, scope).fetchone()
-        return [_listed(row) for row in rows], number
+        return self._read(
+            lambda opened, scope: search_query.projects(opened, scope, order, limit=limit, offset=offset), may_read
+        )
 
     def totals(self, may_read: MayRead = None) -> Totals:
         """Return the numbers of all projects."""
-        with self._reading(may_read) as (connection, scope):
-            projects, number, size = connection.execute(_TOTALS, scope).fetchone()
+        projects, number, size = self._read(search_query.totals, may_read)
         return Totals(projects=projects, files=number, size=size)
 
     def differing(self, among: Collection[str] | None = None) -> list[str]:
         """Return those of the projects (by default all) whose rows are not what their folders have now."""
-        with self._reading(None, repairs=False) as (connection, _scope):
-            if among is None:
+
+        def query(connection: sqlite3.Connection, _scope: Scope) -> list[str]:
+            names = among
+            if names is None:
                 stored = {name for (name,) in connection.execute("SELECT name FROM projects")}
-                among = sorted(stored | set(self._store.projects()))
-            return [name for name in among if _stored(connection, name) != search_row.read(self._volume, name)]
+                names = sorted(stored | set(self._store.projects()))
+            return [
+                name for name in names if search_query.stored(connection, name) != search_row.read(self._volume, name)
+            ]
+
+        return self._read(query, None, repairs=False)
 
     # writing
 
@@ -220,14 +171,39 @@ class SearchIndex:
 
     # connections
 
+    def _read(
+        self,
+        query: Callable[[sqlite3.Connection, Scope], Result],
+        may_read: MayRead,
+        *,
+        within: float | None = None,
+        repairs: bool = True,
+    ) -> Result:
+        """Return the result of a query, as in `_reading`.
+
+        It is made again if the file was replaced meanwhile: SQLite would take the journal of the new file, which has
+        the same name, for that of the old one, and read garbage.
+        """
+        while True:
+            before = search_database.inode(self._path)
+            try:
+                with self._reading(may_read, within=within, repairs=repairs) as (connection, scope):
+                    result = query(connection, scope)
+                    if search_database.inode(self._path) == before:
+                        return result
+            except Unavailable:
+                if search_database.inode(self._path) == before:
+                    raise
+
     @contextlib.contextmanager
     def _reading(
         self, may_read: MayRead, *, within: float | None = None, repairs: bool = True
-    ) -> Iterator[tuple[sqlite3.Connection, dict[str, Any]]]:
+    ) -> Iterator[tuple[sqlite3.Connection, Scope]]:
         """Yield a connection, and the parameters by which a query keeps to what may be read.
 
         With `within` a query ends after these seconds. With `repairs` a missing or damaged index is made again.
         """
+        before = search_database.inode(self._path)
         try:
             with contextlib.closing(self._opened(repairs=repairs)) as connection:
                 connection.create_function("may_read", 1, may_read or bool, deterministic=True)
@@ -238,7 +214,7 @@ class SearchIndex:
         except sqlite3.Error as exc:
             if search_database.is_interruption(exc):
                 raise UsageError("This search takes too long: use fewer or longer words.") from exc
-            if repairs and search_database.is_damage(exc):
+            if repairs and search_database.is_damage(exc) and search_database.inode(self._path) == before:
                 search_database.discard(self._path)
                 self._store.changes.add_any()
                 log.error("The search index %s is damaged, and is made again: %s", self._path, exc)
@@ -268,16 +244,6 @@ class SearchIndex:
                 raise Unavailable(f"The search index can't be written: {exc}.", hint=_HINT) from exc
 
 
-def _phrase(word: str) -> str:
-    """Return a word for FTS5, which reads nothing in it as an operator, and finds it as the beginning of a word.
-
-    A single letter is only found as a word: too much begins with it.
-    """
-    last = re.split(r"[\W_]+", word)[-1]
-    quoted = word.replace('"', '""')
-    return f'"{quoted}"' if len(last) == 1 and last.isascii() else f'"{quoted}"*'
-
-
 def _replace(connection: sqlite3.Connection, name: str, row: Row | None) -> None:
     connection.execute("DELETE FROM texts WHERE rowid = (SELECT id FROM projects WHERE name = ?)", (name,))
     connection.execute("DELETE FROM projects WHERE name = ?", (name,))
@@ -291,19 +257,4 @@ def _replace(connection: sqlite3.Connection, name: str, row: Row | None) -> None
     connection.execute(
         "INSERT INTO texts (rowid, name, summary, keywords, description) VALUES (?, ?, ?, ?, ?)",
         (inserted.lastrowid, row.listed.name, row.listed.summary, row.keywords, row.description),
-    )
-
-
-def _stored(connection: sqlite3.Connection, name: str) -> Row | None:
-    values = connection.execute(_ROW, (name,)).fetchone()
-    if values is None:
-        return None
-    *_listed_values, serial, keywords, description = values
-    return Row(listed=_listed(values), serial=serial, keywords=keywords, description=description)
-
-
-def _listed(values: tuple[Any, ...]) -> Listed:
-    name, version, summary, uploaded, number, size, status = values[:7]
-    return Listed(
-        name=name, version=version, summary=summary, uploaded=uploaded, files=number, size=size, status=status
     )

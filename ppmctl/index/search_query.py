@@ -1,0 +1,123 @@
+"""The queries of the search index: searches, lists, totals, and one project's row."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Any, Literal
+
+from ppmctl.distributions.distribution import normalise
+from ppmctl.index import statistics
+from ppmctl.index.search_row import Listed, Row
+from ppmctl.index.statistics import MAX_WORDS
+
+Scope = dict[str, Any]  # the parameters by which a query keeps to what may be read
+
+_SIGNS = re.compile(r"^[\W_]+|[\W_]+$")
+# A word is also found within a part of a name, as pypiserver finds it; the words that a search does not have are "",
+# which each name has. First come the project with this name, names that begin with it, and those with all words.
+_SEARCH = """
+    WITH ranked (id, score) AS MATERIALIZED (
+        SELECT rowid, bm25(texts, 10, 4, 4, 1) FROM texts WHERE texts MATCH :ranked
+    ), named (id) AS MATERIALIZED (
+        SELECT id FROM projects WHERE instr(name, :word0) AND instr(name, :word1) AND instr(name, :word2)
+        AND instr(name, :word3) AND instr(name, :word4) AND instr(name, :word5) AND instr(name, :word6)
+        AND instr(name, :word7)
+    ), matching (id) AS (
+        SELECT rowid FROM texts WHERE texts MATCH :match UNION SELECT id FROM named
+    ), page (id, is_other, named_by, score, total) AS (
+        SELECT id, name != :exact, CASE WHEN instr(name, :exact) = 1 THEN 0 ELSE 1 + (id NOT IN named) END,
+            coalesce(score, 0), count(*) OVER ()
+        FROM matching JOIN projects USING (id) LEFT JOIN ranked USING (id)
+        WHERE :reads_all OR may_read(name) ORDER BY 2, 3, 4, name LIMIT :limit OFFSET :offset
+    )
+    SELECT name, version, summary, uploaded, files, size, status, total FROM page JOIN projects USING (id)
+    ORDER BY is_other, named_by, score, name
+"""
+_MATCHES = "SELECT count(*) FROM texts WHERE texts MATCH ?"
+# Of more matches than this, only those in short texts are ranked: to compare all would take a tenth of a second.
+_RANKED = 1000
+_IN_SHORT_TEXTS = "{name summary keywords} : "
+_LISTS = {
+    "name": """
+        SELECT name, version, summary, uploaded, files, size, status FROM projects
+        WHERE :reads_all OR may_read(name) ORDER BY name LIMIT :limit OFFSET :offset
+    """,
+    "newest": """
+        SELECT name, version, summary, uploaded, files, size, status FROM projects
+        WHERE :reads_all OR may_read(name) ORDER BY uploaded DESC, name LIMIT :limit OFFSET :offset
+    """,
+}
+_TOTALS = """
+    SELECT count(*), coalesce(sum(files), 0), coalesce(sum(size), 0) FROM projects WHERE :reads_all OR may_read(name)
+"""
+_ROW = """
+    SELECT projects.name, version, projects.summary, uploaded, files, size, status, serial, keywords, description
+    FROM projects LEFT JOIN texts ON texts.rowid = projects.id WHERE projects.name = ?
+"""
+
+
+def words_of(text: str) -> list[str] | None:
+    """Return the words to search for, without signs around them; None for a text of white space alone.
+
+    Raise UsageError for a text over a limit.
+    """
+    # UTF-8 has no half of a pair of surrogates, and FTS5 reads a text to its first NUL
+    words = statistics.words(text.encode(errors="replace").decode().replace("\0", " "))
+    return [word for word in (_SIGNS.sub("", word) for word in words) if word] if words else None
+
+
+def search(
+    connection: sqlite3.Connection, scope: Scope, words: list[str], *, limit: int, offset: int
+) -> tuple[list[Listed], int]:
+    """Return the projects that match all words, the best match first, and the number of all that match."""
+    match = " ".join(map(_phrase, words))
+    given: dict[str, Any] = {f"word{number}": "" for number in range(MAX_WORDS)}
+    given |= {f"word{number}": normalise(word) for number, word in enumerate(words)}
+    given |= {"match": match, "ranked": match, "exact": normalise("-".join(words)), **scope}
+    if connection.execute(_MATCHES, (match,)).fetchone()[0] > _RANKED:
+        given["ranked"] = f"{_IN_SHORT_TEXTS}({match})"
+    rows = connection.execute(_SEARCH, given | {"limit": limit, "offset": offset}).fetchall()
+    # behind the last page no row has the number
+    first = rows or connection.execute(_SEARCH, given | {"limit": 1, "offset": 0}).fetchall()
+    return [_listed(row) for row in rows], first[0][-1] if first else 0
+
+
+def projects(
+    connection: sqlite3.Connection, scope: Scope, order: Literal["name", "newest"], *, limit: int, offset: int
+) -> tuple[list[Listed], int]:
+    """Return projects by name, or those with the newest files first, and the number of all."""
+    rows = connection.execute(_LISTS[order], {**scope, "limit": limit, "offset": offset}).fetchall()
+    return [_listed(row) for row in rows], totals(connection, scope)[0]
+
+
+def totals(connection: sqlite3.Connection, scope: Scope) -> tuple[int, int, int]:
+    """Return the number of projects, of their files, and the sum of their sizes in bytes."""
+    number, files, size = connection.execute(_TOTALS, scope).fetchone()
+    return number, files, size
+
+
+def _phrase(word: str) -> str:
+    """Return a word for FTS5, which reads nothing in it as an operator, and finds it as the beginning of a word.
+
+    A single letter is only found as a word: too much begins with it.
+    """
+    last = re.split(r"[\W_]+", word)[-1]
+    quoted = word.replace('"', '""')
+    return f'"{quoted}"' if len(last) == 1 and last.isascii() else f'"{quoted}"*'
+
+
+def stored(connection: sqlite3.Connection, name: str) -> Row | None:
+    """Return the row of a project, or None."""
+    values = connection.execute(_ROW, (name,)).fetchone()
+    if values is None:
+        return None
+    *_listed_values, serial, keywords, description = values
+    return Row(listed=_listed(values), serial=serial, keywords=keywords, description=description)
+
+
+def _listed(values: tuple[Any, ...]) -> Listed:
+    name, version, summary, uploaded, number, size, status = values[:7]
+    return Listed(
+        name=name, version=version, summary=summary, uploaded=uploaded, files=number, size=size, status=status
+    )
