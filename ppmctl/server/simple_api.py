@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _ORIGIN = re.compile(r"https?://[^/?]*", re.IGNORECASE)
-_NO_FILE = "There is no such file in this index"
+NO_FILE = "There is no such file in this index"
 _ATTEMPTS = 50  # to write and read a page while index/ is being deleted
 
 
@@ -80,7 +80,7 @@ class Reader:
             case ["packages", filename] if filename:
                 response = self._flat(request, by, filename)
             case ["packages", _, *_]:
-                raise Refused(404, _NO_FILE)
+                raise Refused(404, NO_FILE)
             case _:
                 return None
         if request.method not in {"GET", "HEAD"}:
@@ -157,21 +157,21 @@ class Reader:
 
     def _file(self, request: Request, by: Access, project: str, filename: str) -> Response:
         if not is_normalised(project) or not _may_have(project, filename):
-            raise Refused(404, _NO_FILE)
-        require_readable(by, project, _NO_FILE)
+            raise Refused(404, NO_FILE)
+        require_readable(by, project, NO_FILE)
         kind = attestations.MEDIA_TYPE if filename.endswith(PROVENANCE) else "application/octet-stream"
         headers = {"Content-Type": kind, "Cache-Control": self._file_cache}
         try:
             return send(request, self._store.volume.file(project, filename), headers)
         except FileNotFoundError as exc:
-            raise Refused(404, _NO_FILE) from exc
+            raise Refused(404, NO_FILE) from exc
 
     def _flat(self, request: Request, by: Access, filename: str) -> Response:
         """Redirect from the URL of a file in a flat pypiserver, which lock files may contain."""
         for project in by.readable(projects_of(_distribution_of(filename))):
             if self._store.has_file(project, filename):
                 return moved(request, f"/packages/{project}/{filename}")
-        raise Refused(404, _NO_FILE)
+        raise Refused(404, NO_FILE)
 
 
 def require_readable(by: Access, project: str, message: str) -> None:

@@ -8,16 +8,18 @@ from typing import Any, TypeVar
 
 from werkzeug.wrappers import Response
 
-from ppmctl.distributions.distribution import is_name, normalise
+from ppmctl.distributions.distribution import is_name, normalise, parse_filename
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.distributions.project_page import ProjectPage, Release
-from ppmctl.errors import PpmError
+from ppmctl.errors import InvalidDistribution, PpmError, Refused
 from ppmctl.index import project_details, project_folder
+from ppmctl.index.layout import InvalidName
 from ppmctl.index.project_folder import NOBODY, Folder
+from ppmctl.server import simple_api
 from ppmctl.web import install_commands, package_facts
 from ppmctl.web.package_facts import Dependency
 from ppmctl.web.route import Route
-from ppmctl.web.visit import Visit
+from ppmctl.web.visit import HEADERS, Visit
 
 T = TypeVar("T")
 
@@ -99,6 +101,17 @@ def _linked(visit: Visit, dependency: Dependency) -> tuple[Dependency, bool]:
     return dependency, bool(name) and visit.may_read(name) and visit.services.store.has_project(name)
 
 
+def _download(visit: Visit, name: str, filename: str) -> Response:
+    """Send a file to a browser with a session; installers get it below /packages/."""
+    simple_api.require_readable(visit.by, name, simple_api.NO_FILE)
+    kind = {"Content-Type": "application/octet-stream", "Content-Disposition": "attachment"}
+    try:
+        parse_filename(filename, project=name)  # not a file beside a distribution
+        return simple_api.send(visit.request, visit.services.store.volume.file(name, filename), HEADERS | kind)
+    except (FileNotFoundError, InvalidDistribution, InvalidName) as exc:
+        raise Refused(404, simple_api.NO_FILE) from exc
+
+
 def _missing(visit: Visit, name: str, normal: str) -> Response:
     settings = visit.services.settings
     hint = ""
@@ -110,5 +123,6 @@ def _missing(visit: Visit, name: str, normal: str) -> Response:
 
 ROUTES = (
     Route(method="GET", path="/project/<name>/", handler=_project, need="read"),
+    Route(method="GET", path="/project/<name>/files/<filename>", handler=_download, need="read"),
     Route(method="GET", path="/project/<name>/<version>/", handler=_project, need="read"),
 )

@@ -171,6 +171,8 @@ _NOBODY = Access(name=rights.ANONYMOUS, role="reader", created="", disabled=True
 
 def _packed(request: Request, response: Response) -> Response:
     """Return a page compressed, if the browser can read that; here, so that both kinds of server do the same."""
+    if response.direct_passthrough:  # a file
+        return response
     if request.accept_encodings["gzip"] > 0 and (packed := packed_page(response.get_data())) is not None:
         response.set_data(packed)
         response.headers["Content-Encoding"] = "gzip"

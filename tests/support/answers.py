@@ -478,6 +478,7 @@ def web() -> Iterator[Asked]:
         *(
             "/project/answered-here",
             "/project/answered-here/9.9/",
+            "/project/answered-here/files/nothing-1.0.tar.gz",
             "/project/quarantined/",
             "/project//answered-here/",
         ),

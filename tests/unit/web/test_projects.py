@@ -196,7 +196,7 @@ def test_a_project_page_shows_what_the_project_is(visitor: Visitor) -> None:
     outside = [link for link in page.links if "://" in link]
     assert outside == ["https://h.test/", "https://h.test/source"]
     assert ("../../project/dep/" in page.links, "../../environment/web/" in page.links) == (True, True)
-    assert "../../packages/demo-app/Demo.App-1.0.tar.gz" in page.links
+    assert "../../project/demo-app/files/Demo.App-1.0.tar.gz" in page.links
     (sha256,) = re.findall(r"""(?s)>Demo.App-1.0.tar.gz<.*?<code class="hash">([0-9a-f]{64})</code>""", page.html)
     assert sha256 == visitor.store.read("demo-app").files[-1].record.sha256
     older = visitor.get("/project/demo-app/0.9/")
@@ -332,7 +332,7 @@ def test_a_page_is_small_for_a_project_of_any_size(visitor: Visitor) -> None:
     assert ("Show all 25" in page.text, "Show all 36" in page.text, "Show all 300" in page.text) == (True, True, True)
     whole = visitor.get(f"/project/{name}/?all")
     assert "Show all" not in whole.text
-    assert sum("/packages/" in link for link in whole.links) == 25
+    assert sum("/files/" in link for link in whole.links) == 25
     assert "./0.0/" in whole.links
     assert "../30.0/" in visitor.get(f"/project/{name}/3.0/").links
 
@@ -382,6 +382,30 @@ def hostile(name: str, trick: str) -> tuple[str, bytes]:
         requires_dist=[text, f"x @ {text}", f"y; extra == '{text[:30]}'"],
         description_content_type="text/markdown",
     )
+
+
+def test_a_browser_with_a_session_gets_files(visitor: Visitor) -> None:
+    """Below /packages/ it would be asked for a name and a secret again."""
+    name, content = wheels.wheel("got", "1.0+a.b")
+    visitor.publish((name, content))
+    path = f"/project/got/files/{name}"
+    assert visitor.get(path).location.startswith("../../../login?")
+    visitor.as_user("ann", reads=["got"])
+    answer = visitor.client.get(path, base_url=visitor.base, headers={"Accept-Encoding": "gzip"})
+    assert (answer.status_code, answer.get_data()) == (200, content)
+    assert (answer.mimetype, answer.headers["Content-Disposition"]) == ("application/octet-stream", "attachment")
+    answer.close()
+    limited = visitor.another()
+    limited.as_user("bob", reads=["other"])
+    for browser, wrong in (
+        (visitor, f"{path}.metadata"),
+        (visitor, "/project/got/files/..%2f..%2f..%2fppm.yml"),
+        (visitor, f"/project/Got/files/{name}"),
+        (limited, path),
+    ):
+        assert browser.get(wrong).status == 404, wrong
+    visitor.store.set_status("got", "quarantined", "")
+    assert visitor.get(path).status == 404
 
 
 def require_the_same_elements(page: Page, kinds: set[str]) -> None:
