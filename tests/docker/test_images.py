@@ -84,7 +84,7 @@ def test_the_application_image_has_no_installer(bed: Bed, images: str) -> None:
         assert box.run("command -v pip pip3 easy_install apt-add-repository", user="", check=False).out == ""
         assert box.run("find /var/lib/apt/lists /var/cache -type f", check=False).out == ""
         locked = re.findall(
-            r"^([a-z0-9.-]+)==(\S+)", (copies.ROOT / "locks" / "server.txt").read_text(), re.MULTILINE
+            r"^([a-z0-9.-]+)(?:\[[a-z,]+\])?==(\S+)", (copies.ROOT / "locks" / "server.txt").read_text(), re.MULTILINE
         )
         listed = box.run(
             "python -c 'from importlib.metadata import distributions as d\n"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Response, sync_playwright
+from playwright.sync_api import BrowserContext, Response
 from support import faulty, wheels
+from support.browser import chromium
 from support.servers import Server
 
 pytestmark = pytest.mark.timeout(180)  # a browser that hangs must not hold up the other tests
@@ -61,14 +61,11 @@ OWN_TOKEN = """type => fetch("/api/tokens", {
 @pytest.fixture(scope="module")
 def browser(index: Server) -> Iterator[BrowserContext]:
     """Yield a browser that has asked the index with a credential."""
-    with sync_playwright() as playwright:
-        program = shutil.which("chromium-headless-shell")
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with chromium() as browser:
         context = browser.new_context()
         # what asks for a credential: pages for people have a login of their own
         context.new_page().goto(f"http://{index.user}:{index.secret}@127.0.0.1:{index.port}/simple/")
         yield context  # pages stay open: to close one that still loads can take for ever
-        browser.close()
 
 
 @pytest.fixture

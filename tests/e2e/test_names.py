@@ -17,7 +17,7 @@ import pytest
 import requests
 from support import limited, servers, wheels
 from support.clients import Installer
-from support.evidence import until
+from support.evidence import remove_tree, until
 from support.servers import JSON, Server, ppmctl
 
 UPSTREAM = ("--upstream-url", "http://upstream.invalid/simple/")
@@ -233,7 +233,7 @@ def test_without_an_upstream_nothing_is_redirected(serve: Callable[..., Server])
         answer = server.get(path)
         assert answer.status_code == 404
         assert "Location" not in answer.headers
-    shutil.rmtree(server.root / "index")
+    remove_tree(server.root / "index")
     assert server.get("/simple/not-here/").status_code == 404
     assert server.get("/simple/here/").status_code == 200
 
@@ -258,7 +258,7 @@ def test_installers_do_not_use_the_same_name_on_another_index(
     confusing: Server, new_installer: Callable[..., Installer]
 ) -> None:
     """A dependency confusion attack, also right after all pages were deleted."""
-    shutil.rmtree(confusing.root / "index")
+    remove_tree(confusing.root / "index")
     installer = new_installer(confusing)
     installer.install("team-tool", index=confusing.simple)
     assert installer.version("team-tool") == "1.0"

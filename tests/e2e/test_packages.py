@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import requests
 import yaml
 from support import readme, wheels
 from support.clients import Machine, machine, run
-from support.evidence import until
+from support.evidence import remove_tree, until
 from support.recorder import recording
 from support.servers import Server, ppmctl
 
@@ -166,9 +165,7 @@ def test_a_search_finds_recent_changes(filled: Server, reader: Machine) -> None:
 def test_garbage_as_the_search_index_disturbs_no_upload_and_is_replaced(filled: Server) -> None:
     """Also garbage beside it; and `index/` may be deleted, as for the pages."""
     path = filled.root / "index" / "search.sqlite3"
-    for number, damage in enumerate(
-        (lambda: path.write_bytes(b"garbage" * 9999), lambda: shutil.rmtree(path.parent))
-    ):
+    for number, damage in enumerate((lambda: path.write_bytes(b"garbage" * 9999), lambda: remove_tree(path.parent))):
         damage()
         if number == 0:
             for beside in ("-journal", "-wal", "-shm", ".new"):

@@ -11,7 +11,7 @@ from werkzeug.routing import Map, Rule
 
 from ppmctl.web import site
 
-pytestmark = pytest.mark.timeout(300)  # a browser that hangs must not hold up the other tests
+pytestmark = pytest.mark.timeout(600)  # a browser that hangs must not hold up the other tests
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from support import clients, debian, servers, webserver, wheels
 from support.clients import Installer, Machine
 from support.debian import Tree
 from support.evidence import until
+from support.pages import HTML
 from support.servers import PPMCTL, Server
 from support.webserver import Site
 
@@ -117,12 +118,12 @@ def test_redirects_keep_the_path_of_a_proxy(proxied: dict[str, Server], path: st
 def test_links_of_all_pages_keep_the_path_of_a_proxy(proxied: dict[str, Server]) -> None:
     for url, server in proxied.items():
         for path in ("", "simple/", "simple/below-path/", "packages/"):
-            page = requests.get(url + path, auth=server.auth, headers={"Accept": "text/html"}, timeout=60)
+            page = requests.get(url + path, auth=server.auth, headers=HTML, timeout=60)
             links = [urljoin(url + path, link) for link in re.findall(r'href="([^"]*)"', page.text)]
             assert links, f"{url}{path} has no links"
             for link in links:
                 assert link.startswith(url), f"{url}{path} links to {link}"
-                assert requests.head(link, auth=server.auth, timeout=60).status_code == 200, link
+                assert requests.head(link, auth=server.auth, headers=HTML, timeout=60).status_code == 200, link
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from support import clients, debian, environments
 from support.clients import Machine, machine
 from support.environments import revision
+from support.evidence import remove_tree
 from support.webserver import Site
 
 from ppmctl.distributions.environment_revision import FILES
@@ -99,7 +100,7 @@ def test_the_latest_revision_follows_uploads_and_deleted_pages_are_rebuilt(fille
     pinned = filled.get("/env/moves/3/requirements.txt")
     assert filled.request("PUT", "/api/packages/ppm-env-moves/3/yank").status_code == 200
     assert filled.get("/env/moves/requirements.txt").text.splitlines()[1:] == ["numpy==2"]
-    shutil.rmtree(filled.root / "index")
+    remove_tree(filled.root / "index")
     with filled.without_application():
         assert filled.get("/env/moves/requirements.txt").status_code == 503
         assert filled.get("/env/nowhere/requirements.txt").status_code == 404

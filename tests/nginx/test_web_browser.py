@@ -11,7 +11,7 @@ from support import browsed, debian, web_flows, wheels
 from support.browser import tab
 from support.webserver import Site
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_a_large_file_is_uploaded_from_a_browser(browser: Browser, filled: Site)
         opened.log_in(*filled.auth)
         opened.open("/upload/")
         opened.page.set_input_files("#files", {"name": name, "mimeType": "application/zip", "buffer": content})
-        web_flows.press(opened, "Upload")
+        web_flows.button(opened, "Upload").click()
         opened.page.locator("#results .published").wait_for()
     assert filled.filenames("heavy") == {name}
     assert filled.bodies() == []

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Locator, Page, Request, Response, sync_playwright
 
 WIDTHS = {"a phone": (360, 640), "a laptop": (1280, 800), "4K": (3840, 2160)}
 _AXE = Axe()
@@ -21,7 +21,7 @@ _WIDER = "() => document.documentElement.scrollWidth - document.documentElement.
 def chromium() -> Iterator[Browser]:
     """Run a browser. The tests of a module share one; each has its own context, with its own cookies."""
     with sync_playwright() as playwright:
-        program = shutil.which("chromium-headless-shell")
+        program = Path(__file__).with_name("quiet_chromium.py")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -53,15 +53,20 @@ class Tab:
         """Return the words of the page's main part, as a reader sees them."""
         return self.page.locator("main").inner_text()
 
+    def follow(self, link: Locator) -> None:
+        """Click a link, or the button of a form, and wait for the page to which it leads."""
+        with self.page.expect_navigation():
+            link.click()
+
     def log_in(self, name: str, secret: str) -> None:
         self.open("/login")
         self.page.fill("[name=username]", name)
         self.page.fill("[name=password]", secret)
-        self.page.click("main button")
+        self.follow(self.page.locator("main button"))
         assert self.page.locator("header .account").inner_text().startswith(name), self.text
 
     def log_out(self) -> None:
-        self.page.click("text=Log out")
+        self.follow(self.page.get_by_role("button", name="Log out"))
         assert self.path == "/login"
 
     def cookies(self) -> dict[str, Any]:
@@ -122,7 +127,7 @@ def tab(browser: Browser, url: str, **options: Any) -> Iterator[Tab]:
     Fail at the end if a page did something that none may do.
     """
     context = browser.new_context(ignore_https_errors=True, **options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(120_000)  # a busy machine is no fault
     opened = Tab(page=context.new_page(), url=url)
     opened.watch()
     yield opened

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -45,6 +46,15 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 180) -
     while not condition():
         assert time.monotonic() < patience, f"never came about: {what}"
         time.sleep(0.01)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder in which a running server makes and removes files at the same time."""
+    for _attempt in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+    shutil.rmtree(folder)
 
 
 def is_waited_for(lock: Path) -> bool:

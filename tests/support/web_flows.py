@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Locator
 
 from support import wheels
 from support.browser import Tab, tab
@@ -18,13 +18,18 @@ def copied(opened: Tab, number: int = 0) -> str:
 
 
 def press(opened: Tab, name: str) -> None:
-    """Press the button with exactly this label in the page's main part."""
-    opened.page.locator("main").get_by_role("button", name=name, exact=True).click()
+    """Press the button with exactly this label in the page's main part, and wait for the next page."""
+    opened.follow(button(opened, name))
+
+
+def button(opened: Tab, name: str) -> Locator:
+    """Return the button with exactly this label in the page's main part."""
+    return opened.page.locator("main").get_by_role("button", name=name, exact=True)
 
 
 def follow(opened: Tab, name: str) -> None:
     """Follow the link with exactly this text in the page's main part."""
-    opened.page.locator("main").get_by_role("link", name=name, exact=True).click()
+    opened.follow(opened.page.locator("main").get_by_role("link", name=name, exact=True))
 
 
 def environments(browser: Browser, index: Server, who: str, **options: Any) -> None:
@@ -124,7 +129,7 @@ def administer(browser: Browser, index: Server, who: str, **options: Any) -> Non
         opened.page.set_input_files(
             "#files", [{"name": name, "mimeType": "application/zip", "buffer": content} for name, content in made]
         )
-        press(opened, "Upload")
+        button(opened, "Upload").click()
         results = opened.page.locator("#results li")
         results.nth(2).wait_for()
         opened.page.wait_for_function("document.querySelectorAll('#results .published').length == 2") if options.get(
