@@ -32,8 +32,9 @@ def snapshot(server: Server) -> dict[str, str]:
     for folder in ("packages", "incoming", "drop", "index"):
         for path in (server.root / folder).rglob("*"):
             name = str(path.relative_to(server.root))
-            # written independently of this upload: the list of projects, and the notes of a start
-            if path.parent.name == "simple" or "/.root" in name or name.startswith(("index/boot", "index/.boot")):
+            # written independently of this upload: the list of projects, the search index, and the notes of a start
+            others = ("index/boot", "index/.boot", "index/search.sqlite3")
+            if path.parent.name == "simple" or "/.root" in name or name.startswith(others):
                 continue
             if path.is_dir():
                 if folder != "incoming":
