@@ -151,7 +151,7 @@ SABOTAGE = {
         "ended with exit code 5 instead of serving",
     ),
     "it lets everybody in": (
-        "import ppmctl.server.app as a; a.Index._authenticated = lambda *_, **__: a._ANONYMOUS",
+        "import ppmctl.server.app as a; a.authenticated = lambda *_, **__: a.rights.ANYONE",
         "200 (OK) instead of 401 for /simple/ without a credential",
     ),
     "it takes no uploads": (
@@ -169,19 +169,19 @@ SABOTAGE = {
     "its files are wrong": (
         (
             "import ppmctl.server.simple_api as r; f = r.Reader._file;"
-            " r.Reader._file = lambda s, q, p, n: f(s, q, p, n) if n.endswith('data') else r.Response('x')"
+            " r.Reader._file = lambda s, q, b, p, n: f(s, q, b, p, n) if n.endswith('data') else r.Response('x')"
         ),
         ".whl is not what the page has the hash of",
     ),
     "its metadata are wrong": (
         (
             "import ppmctl.server.simple_api as r; f = r.Reader._file;"
-            " r.Reader._file = lambda s, q, p, n: r.Response('x') if n.endswith('data') else f(s, q, p, n)"
+            " r.Reader._file = lambda s, q, b, p, n: r.Response('x') if n.endswith('data') else f(s, q, b, p, n)"
         ),
         ".metadata is not what the page has the hash of",
     ),
     "it dies on a request": (
-        "import os, ppmctl.server.app as a; a.Index._authenticated = lambda *_, **__: os.killpg(0, 9)",
+        "import os, ppmctl.server.app as a; a.authenticated = lambda *_, **__: os.killpg(0, 9)",
         "GET /simple/ was not answered",
     ),
     "it ends badly": (

@@ -270,7 +270,9 @@ def test_an_invite_code_gives_one_token(index: Server) -> None:
     again = join(index, code, purpose="laptop")
     assert again.status_code == 403
     assert shown(index, "carl")["invite"] is None
-    printed = "".join(file.read_text() for file in [index.log, *(p for p in index.root.rglob("*") if p.is_file())])
+    printed = "".join(
+        file.read_text(errors="replace") for file in [index.log, *(p for p in index.root.rglob("*") if p.is_file())]
+    )
     assert code not in printed
     assert values["secret"] not in printed
     lines = [(line["action"], line["by"], line["what"].partition(" ")[0]) for line in audited(index)]

@@ -33,9 +33,8 @@ if (navigator.clipboard) {
 }
 
 // Below a path of a proxy the server does not know the whole URL of the index: put it right in commands.
-const {base, path} = document.documentElement.dataset;
-const here = decodeURI(location.pathname);
-const actual = location.origin + (here.endsWith(path) ? here.slice(0, -path.length) : "");
+const {base, root} = document.documentElement.dataset;
+const actual = new URL(root, location).href.replace(/\/$/, "");
 if (actual !== base) {
   for (const command of document.querySelectorAll("pre code")) {
     command.textContent = command.textContent.replaceAll(base, actual);
