@@ -277,9 +277,10 @@ def test_a_volume_without_write_permission_is_refused(folder: str, tmp_path: Pat
 
 
 def names(disk: Disk) -> set[str]:
-    """Return all names on the volume, without the ballast and the folders of processes."""
+    """Return all names on the volume, without the ballast, the folders of processes and the search index."""
+    others = ("ballast", "names", "incoming/", "locks/", "index/search.sqlite3")
     paths = {str(path.relative_to(disk.root)) for path in disk.root.rglob("*")}
-    return {name for name in paths if not name.startswith(("ballast", "names", "incoming/", "locks/"))}
+    return {name for name in paths if not name.startswith(others)}
 
 
 def _attempt(disk: Disk, made: Made, fill: Callable[[], None]) -> int:

@@ -19,8 +19,8 @@ APP = 'ppmctl.web.wsgi:app(root="{root}", upstream="none")'
 
 def is_served(url: str) -> bool:
     try:
-        return requests.get(f"{url}/healthz", timeout=5).ok
-    except requests.ConnectionError:
+        return requests.get(f"{url}/healthz", timeout=20).ok
+    except (requests.ConnectionError, requests.Timeout):
         return False
 
 

@@ -88,7 +88,7 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
 
     of_both = {"ppm_max_upload_size": "1M", "ppm_private_names": ["six", "acme-*"]}
     of_nginx = {"ppm_hsts_max_age": 600}
-    names = ("headers", "http", "locations/answers", "locations/application")
+    names = ("headers", "http", "locations/answers", "locations/application", "locations/web")
     paths = {f"/etc/nginx/ppm/{name}.conf" for name in names} | {"/etc/ppm/ppm.env"}
     first, first_application, first_nginx = snapshot()
     try:
@@ -110,7 +110,7 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
         result = index.play(**of_both)
         third, third_application, third_nginx = snapshot()
         assert set(result.changed) == {WRITE, RELOAD}
-        assert changed(second, third) == {"/etc/nginx/ppm/headers.conf"}
+        assert changed(second, third) == {"/etc/nginx/ppm/headers.conf", "/etc/nginx/ppm/locations/web.conf"}
         assert digest(third) == digest(first) != digest(second)
         assert third_application == second_application, "the application restarts only if it has to"
         assert third_nginx == first_nginx

@@ -5,6 +5,7 @@ Only the server sees the mounts, and they end with it. unshare(1) needs no root 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support import servers
+from support.evidence import until
 from support.servers import PPMCTL, Server
 
 _USER = () if os.geteuid() == 0 else ("--map-root-user",)
@@ -83,10 +85,14 @@ class Disk:
     def fill(self, *, leave: int) -> None:
         """Leave only `leave` bytes free: a ballast file outside the index takes the rest."""
         ballast = self.root / "ballast"
-        ballast.unlink(missing_ok=True)
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, self.free - leave)
-        assert self.free == leave, f"{self.free} bytes are free"
+
+        def fills() -> bool:
+            ballast.unlink(missing_ok=True)
+            with contextlib.suppress(OSError), ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self.free - leave)
+            return self.free == leave
+
+        until(fills, f"{leave} free bytes")  # a thread of the server writes the search index meanwhile
 
     def fill_names(self, *, leave: int) -> None:
         """Leave only `leave` free inodes."""

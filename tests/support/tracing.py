@@ -64,6 +64,7 @@ class Traced:
         self.settle()
         operations = self.operations(start=start)
         threads = {operation.thread for operation in operations if touches in operation.paths}
+        threads -= of_search(operations)
         assert len(threads) == 1, f"{touches} was touched by {len(threads)} threads: {[str(o) for o in operations]}"
         of_request += [operation for operation in operations if operation.thread in threads]
 
@@ -96,6 +97,11 @@ def start(root: Path, *options: str) -> Traced:
     # the last step of a start-up: the boot id is read, or written if it has changed
     traced.wait_for(("close", "rename"), "index/boot")
     return traced
+
+
+def of_search(operations: Sequence[Operation]) -> set[int]:
+    """Return the threads that update the search index, which look at projects independently of requests."""
+    return {each.thread for each in operations if any("search" in path for path in each.paths)}
 
 
 def counted(
