@@ -40,6 +40,7 @@ EVENTS = {
 }
 # names that differ each time: a process's folder, a file in it, a file that will be renamed
 _CHANCE = re.compile(r"(?<=[/.])(?:[0-9]+-)?[0-9a-f]{8,16}(?=[/. ]|$)")
+_DERIVED = "search index"  # a thread that reads projects after their changes, at any time; its file is derived
 _STRIPE = re.compile(r"^locks/[0-9a-f]{2}$")  # from a hash of a project's name
 
 
@@ -141,6 +142,8 @@ class _Hook:
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event not in EVENTS or getattr(self._inside, "busy", False):
+            return
+        if threading.current_thread().name == _DERIVED:
             return
         self._inside.busy = True  # the hook's own operations are not the program's
         try:
