@@ -23,7 +23,7 @@ def filled(index: Server) -> Server:
 def test_the_list_of_pages_is_complete() -> None:
     routes = Map([Rule(route.path, endpoint=route.path) for route in site.ROUTES if route.method == "GET"]).bind("")
     listed = {routes.match(path.partition("?")[0])[0] for path in (*browsed.PAGES, *browsed.STRANGERS_PAGES)}
-    others = {"/static/<name>", "/login/<code>"}
+    others = {"/static/<name>", "/login/<code>", "/project/<name>/files/<filename>"}
     assert {route.path for route in site.ROUTES if route.method == "GET"} == listed | others
 
 
