@@ -162,7 +162,7 @@ def new_entry(actor: Actor, name: str, grant: Grant) -> Access:
 def with_scope(entry: Access, projects: Iterable[str] | None, reads: Iterable[str] | None) -> Access:
     """Return the entry with these globs; None leaves them as they are. The projects of a reader are its `reads`.
 
-    Raise UsageError for a glob that matches no name, and for a scope that makes no sense.
+    Raise UsageError for a glob that matches no name, and for a scope that the role can't have.
     """
     if entry.role == "reader" and projects is not None:
         if projects and reads:

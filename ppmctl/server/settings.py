@@ -169,7 +169,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="invite",
         parse=partial(_choice, choices=("invite", "open")),
         metavar="invite|open",
-        help="Who gets an account on the web page /join: whoever has the code of an invite; or also anyone, who may"
+        help="Who gets an account on the web page /join: anyone with the code of an invite; or everyone, who may"
         " then read what a reader reads.",
     ),
     Setting(

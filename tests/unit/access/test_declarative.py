@@ -58,7 +58,7 @@ def test_a_list_creates_credentials_and_the_second_run_changes_nothing(volume: V
 
 
 def test_a_declared_reader_reads_its_projects(volume: Volume) -> None:
-    """And a publisher's `reads` are what it reads; a list that makes no sense is refused."""
+    """And a publisher's `reads` are what it reads; an invalid list is refused."""
     users = "users: [{name: bob, role: reader, projects: [Acme_*]}, {name: eve, role: publisher, reads: [salt]}]"
     assert apply(volume, users) == {"bob": "made", "eve": "made"}
     bob, eve = accounts.accounts(volume)

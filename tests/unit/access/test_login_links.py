@@ -1,4 +1,4 @@
-"""Tests of the links of `ppmctl web`: each works once, for a minute, whoever else tries it at the same time."""
+"""Tests of the links of `ppmctl web`: each works once, for a minute, even if several try it at the same time."""
 
 from __future__ import annotations
 

@@ -317,7 +317,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(by=st.sampled_from([0, 1]))
     def update_the_search_index(self, by: int) -> None:
-        """Update what changed since the last time, whoever changed it."""
+        """Update what changed since the last time, by any process."""
         SearchIndex(self.stores[by]).refresh()
         self.observer.the_search_index_has_all_projects()
 
