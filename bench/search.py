@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from support import volumes, wheels
@@ -40,7 +41,7 @@ def measure(files: int, *, rounds: int, requests_each: int) -> list[dict[str, ob
             row["newest 50"] = _median(lambda: index.projects(order="newest", limit=50), requests_each)
             row["page 100"] = _median(lambda: index.projects(order="name", limit=50, offset=4950), requests_each)
             name = volumes.project(chance.randrange(files // volumes.FILES_EACH))
-            row["update"] = _median(lambda name=name: index.update(name), requests_each // 10)  # type: ignore[misc] # mypy knows no type of a lambda with a default
+            row["update"] = _median(partial(index.update, name), requests_each // 10)
             row |= _searches(index, name, language, requests_each)
             rows.append(row)
     return rows
@@ -56,10 +57,11 @@ def _searches(index: SearchIndex, name: str, language: list[str], times: int) ->
         "the commonest": lambda: language[0],
         "8 words of 2 letters": lambda: "et ta to in so ha ri la",
     }
-    return {
-        what: _median(lambda text=text: index.search(text(), limit=50), times)  # type: ignore[misc] # as above
-        for what, text in asked.items()
-    }
+
+    def search(text: Callable[[], str]) -> None:
+        index.search(text(), limit=50)
+
+    return {what: _median(partial(search, text), times) for what, text in asked.items()}
 
 
 def _describe(volume: Volume, projects: int, language: list[str], chance: random.Random) -> None:

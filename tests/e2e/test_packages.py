@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -162,6 +163,10 @@ def test_a_search_finds_recent_changes(filled: Server, reader: Machine) -> None:
     becomes([], "a removal over HTTP")
 
 
+def _is_listed(filled: Server, name: str) -> bool:
+    return name in names_of(filled, "spite")
+
+
 def test_garbage_as_the_search_index_disturbs_no_upload_and_is_replaced(filled: Server) -> None:
     """Also garbage beside it; and `index/` may be deleted, as for the pages."""
     path = filled.root / "index" / "search.sqlite3"
@@ -173,7 +178,8 @@ def test_garbage_as_the_search_index_disturbs_no_upload_and_is_replaced(filled: 
         assert filled.get("/search?q=sea").status_code in (200, 503)
         assert filled.upload(wheels.wheel(f"in-spite-{number}", "1.0")).status_code == 200
         until(lambda: filled.get("/search?q=sea").status_code == 200, "the index is made again", seconds=20)
-        until(lambda number=number: f"in-spite-{number}" in names_of(filled, "spite"), "and has the upload")  # type: ignore[misc] # mypy knows no type of a lambda with a default
+        made = f"in-spite-{number}"
+        until(partial(_is_listed, filled, made), "and has the upload")
         assert names_of(filled, "sea")[0] == "sea-maps"
     ppmctl("index", "rebuild", "--root", str(filled.root))
     assert "0 differences" in ppmctl("index", "check", "--root", str(filled.root)).stderr
