@@ -167,13 +167,14 @@ def clients_without_retries(index: Deployed, user: Client) -> list[Stream]:
         user.run(f"uv pip install -q {options} {planted.PROJECT}", UV_HTTP_RETRIES="0")
 
     return [
-        *(Stream("request", reads.ask, pause=0.04) for _ in range(2)),
+        # with pauses, because an upgrade on two cores would otherwise wait for its own test
+        *(Stream("request", reads.ask, pause=0.15) for _ in range(2)),
         # more than fit into a short queue; they wait in the socket during a restart, like uploads
-        *(Stream("application", ask, pause=0.25) for _ in range(5)),
-        *(Stream("upload", partial(upload, f"streamed-{number}"), pause=0.3) for number in range(2)),
-        Stream("slow upload", partial(upload, "streamed-2", seconds=3)),
-        Stream("pip", pip, pause=2),
-        Stream("uv", uv, pause=1),
+        *(Stream("application", ask, pause=0.6) for _ in range(5)),
+        *(Stream("upload", partial(upload, f"streamed-{number}"), pause=1) for number in range(2)),
+        Stream("slow upload", partial(upload, "streamed-2", seconds=3), pause=1),
+        Stream("pip", pip, pause=6),
+        Stream("uv", uv, pause=6),
     ]
 
 
