@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from string import Template
 from typing import Any, Literal
 
 from ppmctl.distributions.distribution import normalise
 from ppmctl.index import statistics
 from ppmctl.index.search_row import Listed, Row
-from ppmctl.index.statistics import MAX_WORDS
 
 Scope = dict[str, Any]  # the parameters by which a query keeps to what may be read
 
 _SIGNS = re.compile(r"^[\W_]+|[\W_]+$")
-# A word is also found within a part of a name, as pypiserver finds it; the words that a search does not have are "",
-# which each name has. First come the project with this name, names that begin with it, and those with all words.
-_SEARCH = """
+# A word is also found within a part of a name, as pypiserver finds it. $named: whether the name has all words.
+_NUMBER = Template("""
+    SELECT count(*) FROM projects WHERE ($named OR id IN (SELECT rowid FROM texts WHERE texts MATCH :match))
+        AND (:reads_all OR may_read(name))
+""")
+# First come the project with this name, names that begin with it, and those with all words.
+_PAGE = Template("""
     WITH ranked (id, score) AS MATERIALIZED (
-        SELECT rowid, bm25(texts, 10, 4, 4, 1) FROM texts WHERE texts MATCH :ranked
-    ), named (id) AS MATERIALIZED (
-        SELECT id FROM projects WHERE instr(name, :word0) AND instr(name, :word1) AND instr(name, :word2)
-        AND instr(name, :word3) AND instr(name, :word4) AND instr(name, :word5) AND instr(name, :word6)
-        AND instr(name, :word7)
-    ), matching (id) AS (
-        SELECT rowid FROM texts WHERE texts MATCH :match UNION SELECT id FROM named
-    ), page (id, is_other, named_by, score, total) AS (
-        SELECT id, name != :exact, CASE WHEN instr(name, :exact) = 1 THEN 0 ELSE 1 + (id NOT IN named) END,
-            coalesce(score, 0), count(*) OVER ()
-        FROM matching JOIN projects USING (id) LEFT JOIN ranked USING (id)
-        WHERE :reads_all OR may_read(name) ORDER BY 2, 3, 4, name LIMIT :limit OFFSET :offset
+        SELECT rowid, bm25(texts, 10, 4, 4, 1) FROM texts WHERE :is_ranked AND texts MATCH :ranked
+    ), matching (id, name, is_named) AS (
+        SELECT id, name, $named FROM projects
+        WHERE ($named OR id IN (SELECT rowid FROM texts WHERE texts MATCH :match)) AND (:reads_all OR may_read(name))
+    ), page (id, is_other, named_by, score) AS (
+        SELECT id, name != :exact, CASE WHEN instr(name, :exact) = 1 THEN 0 WHEN is_named THEN 1 ELSE 2 END,
+            coalesce(score, 0)
+        FROM matching LEFT JOIN ranked USING (id) ORDER BY 2, 3, 4, name LIMIT :limit OFFSET :offset
     )
-    SELECT name, version, summary, uploaded, files, size, status, total FROM page JOIN projects USING (id)
+    SELECT name, version, summary, uploaded, files, size, status FROM page JOIN projects USING (id)
     ORDER BY is_other, named_by, score, name
-"""
-_MATCHES = "SELECT count(*) FROM texts WHERE texts MATCH ?"
-# Of more matches than this, only those in short texts are ranked: to compare all would take a tenth of a second.
+""")
+_MATCHES = "SELECT count(*) FROM texts WHERE texts MATCH :ranked"
+# Of more matches than this, only those in short texts are ranked; of more matches in these too, none: to compare all
+# of 10,000 would take a tenth of a second.
 _RANKED = 1000
 _IN_SHORT_TEXTS = "{name summary keywords} : "
 _LISTS = {
@@ -72,15 +73,14 @@ def search(
 ) -> tuple[list[Listed], int]:
     """Return the projects that match all words, the best match first, and the number of all that match."""
     match = " ".join(map(_phrase, words))
-    given: dict[str, Any] = {f"word{number}": "" for number in range(MAX_WORDS)}
-    given |= {f"word{number}": normalise(word) for number, word in enumerate(words)}
-    given |= {"match": match, "ranked": match, "exact": normalise("-".join(words)), **scope}
-    if connection.execute(_MATCHES, (match,)).fetchone()[0] > _RANKED:
-        given["ranked"] = f"{_IN_SHORT_TEXTS}({match})"
-    rows = connection.execute(_SEARCH, given | {"limit": limit, "offset": offset}).fetchall()
-    # behind the last page no row has the number
-    first = rows or connection.execute(_SEARCH, given | {"limit": 1, "offset": 0}).fetchall()
-    return [_listed(row) for row in rows], first[0][-1] if first else 0
+    named = " AND ".join(f"instr(name, :word{number})" for number in range(len(words)))
+    given: dict[str, Any] = {f"word{number}": normalise(word) for number, word in enumerate(words)}
+    given |= {"match": match, "exact": normalise("-".join(words)), "limit": limit, "offset": offset, **scope}
+    page, number = (sql.substitute(named=f"({named})") for sql in (_PAGE, _NUMBER))
+    total = connection.execute(number, given).fetchone()[0]
+    given |= {"ranked": match if total <= _RANKED else f"{_IN_SHORT_TEXTS}({match})"}
+    given |= {"is_ranked": total <= _RANKED or connection.execute(_MATCHES, given).fetchone()[0] <= _RANKED}
+    return [_listed(row) for row in connection.execute(page, given)], total
 
 
 def projects(
