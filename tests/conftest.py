@@ -34,21 +34,25 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 TOGETHER = {
     "deployed hosts": (
         "tests/clients/",
-        "tests/docker/test_data.py",
         "tests/hosts/test_attacks.py",
         "tests/hosts/test_declared.py",
-        "tests/hosts/test_faults.py",
         "tests/hosts/test_inventory.py",
         "tests/hosts/test_self_check.py",
         "tests/hosts/test_site.py",
         "tests/hosts/test_state.py",
+    ),
+    "changed hosts": (
+        "tests/docker/test_data.py",
+        "tests/hosts/test_collection.py",
+        "tests/hosts/test_faults.py",
+        "tests/hosts/test_testbed.py",
         "tests/hosts/test_upgrade.py",
     ),
     "other hosts": ("tests/hosts/",),
     "images": ("tests/docker/", "tests/e2e/test_readme.py"),
     "nginx": ("tests/nginx/",),
 }
-LONGEST = ("deployed hosts", "other hosts")
+LONGEST = ("deployed hosts", "changed hosts", "other hosts")
 UNIT = "tests/unit/"
 
 

@@ -1,18 +1,16 @@
-"""The collection ppm.index: built from this checkout and installed into an empty folder, it makes an index."""
+"""The collection ppm.index, built from this checkout and installed into an empty folder, is complete."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from support.deployed import FIRST_CREDENTIAL, Deployed, settings
-from support.wheels import wheel
+from support.deployed import Deployed
 
 from testbed import playbook
-from testbed.acme import Acme
-from testbed.hosts import Host
 from testbed.place import CHECKOUT
 
 PLAYBOOK = """\
@@ -28,26 +26,29 @@ def galaxy(*arguments: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_installed_collection_makes_an_index(new_host: Callable[..., Host], acme: Acme, tmp_path: Path) -> None:
-    """This finds files that galaxy.yml leaves out, and names that only resolve inside a checkout."""
+def needed() -> list[str]:
+    """Return the files of this checkout that site.yml and the other playbooks need."""
+    command = ["git", "ls-files", "roles", "plugins", "playbooks", "ppmctl", "locks/server.txt", "pyproject.toml"]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_an_installed_collection_changes_nothing_on_an_index(
+    new_deployed: Callable[..., Deployed], tmp_path: Path
+) -> None:
+    """This finds files that galaxy.yml leaves out or that differ, and names that only resolve inside a checkout."""
     galaxy("build", "--output-path", str(tmp_path), folder=CHECKOUT)
     (built,) = tmp_path.glob("ppm-index-*.tar.gz")
+    with tarfile.open(built) as tar:
+        assert set(needed()) <= set(tar.getnames())
     galaxy("install", "--no-deps", str(built), "-p", str(tmp_path / "collections"), folder=tmp_path)
-    index = tmp_path / "index.yml"
-    index.write_text(PLAYBOOK)
-    host = new_host(13)
-    variables = settings(host, acme, tmp_path) | {"ppm_tls": "selfsigned", "ppm_acme_email": ""}
-    inventory = playbook.write_inventory(tmp_path / "hosts.yml", [host], variables=variables)
+    site = tmp_path / "index.yml"
+    site.write_text(PLAYBOOK)
+    index = new_deployed(13)
+    inventory = playbook.write_inventory(tmp_path / "hosts.yml", [index.host], variables=index.variables)
     environ = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections")}
 
-    playbook.run(index, inventory, env=environ, folder=tmp_path).check()
+    result = playbook.run(site, inventory, env=environ, folder=tmp_path).check()
 
-    ca = tmp_path / "own.pem"
-    ca.write_bytes(host.box.get("/etc/ppm/tls/fullchain.pem"))
-    user, _, secret = host.box.get(FIRST_CREDENTIAL).decode().strip().partition(":")
-    made = Deployed(host=host, folder=tmp_path, variables=variables, ca=ca, user=user, secret=secret)
-    assert made.get("/simple/").status_code == 200
-    assert made.upload(wheel("from-collection", "1.0")).status_code == 200
-    assert [file["filename"] for file in made.page("from-collection")["files"]] == [
-        "from_collection-1.0-py3-none-any.whl"
-    ]
+    assert (result.host.changed, result.changed) == (0, ())
+    assert result.host.ok == index.second.host.ok, "each task of site.yml ran"
+    assert index.get("/simple/").status_code == 200
