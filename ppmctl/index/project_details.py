@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ppmctl.distributions import distribution
+from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
+from ppmctl.errors import InvalidDistribution
 from ppmctl.index import pages
 from ppmctl.index.claims import Claim
 from ppmctl.index.layout import METADATA, Volume
 from ppmctl.index.project_folder import Folder
+
+_MAX_SDIST = 32 << 20  # bytes; a larger one takes seconds to read
 
 
 def page(content: Folder) -> ProjectPage:
@@ -28,6 +31,21 @@ def metadata(volume: Volume, file: PageFile) -> bytes | None:
         return volume.side_file(project, file.filename, METADATA).read_bytes()
     except OSError:
         return None
+
+
+def release_metadata(volume: Volume, files: Sequence[PageFile]) -> bytes:
+    """Return the core metadata of a release: of a wheel, or else of an sdist, which is opened; b"" without any."""
+    for file in files:
+        if (text := metadata(volume, file)) is not None:
+            return text
+    for file in files:
+        if not file.filename.endswith(".whl") and (file.size or 0) <= _MAX_SDIST:
+            try:
+                project = distribution.parse_filename(file.filename).project
+                return inspection.inspect(volume.file(project, file.filename), file.filename, old=True).metadata
+            except (InvalidDistribution, OSError):
+                continue
+    return b""
 
 
 def values(

@@ -56,8 +56,7 @@ def read(volume: Volume, project: str) -> Row | None:
     listed = pages.listed_files(content)
     latest = page.latest.files if page.latest is not None else ()
     records = {file.filename: file.record for file in listed}
-    texts = (project_details.metadata(volume, file) for file in latest)
-    metadata = distribution.core_metadata(next((text for text in texts if text is not None), b""))
+    metadata = distribution.core_metadata(project_details.release_metadata(volume, latest))
     summary = next((text for file in latest if (text := records[file.filename].summary) is not None), None)
     if summary is None:  # published before records had a summary
         summary = metadata.get("summary") or ""

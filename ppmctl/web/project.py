@@ -63,7 +63,7 @@ def _about(visit: Visit, page: ProjectPage, release: Release | None, content: Fo
     """Return the values of the template that need more than the project's page."""
     services = visit.services
     files = release.files if release is not None else ()
-    facts = services.metadata.of(page.name, files)
+    facts = services.metadata.of(files)
     records = {file.filename: file.record for file in content.files} if content is not None else {}
     requirement = page.name if release in (None, page.latest) else f"{page.name}=={release.version}"
     dependencies = _some(visit, facts.requirements)

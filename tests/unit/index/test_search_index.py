@@ -31,10 +31,13 @@ def put(store: Store, made: tuple[str, bytes]) -> None:
         store.put(received, distribution.inspect(received.path, made[0]), by="ann")
 
 
-def wheel(name: str, version: str = "1.0", *, body: str = "Empty.", **fields: str) -> tuple[str, bytes]:
-    """Return a wheel with a description."""
-    meta = wheels.metadata(name, version, **fields).partition(b"\n\n")[0] + f"\n\n{body}\n".encode()
-    return wheels.wheel(name, version, meta=meta)
+def metadata(name: str, version: str = "1.0", *, body: str = "Empty.", **fields: str) -> bytes:
+    """Return core metadata with a description."""
+    return wheels.metadata(name, version, **fields).partition(b"\n\n")[0] + f"\n\n{body}\n".encode()
+
+
+def wheel(name: str, version: str = "1.0", **more: str) -> tuple[str, bytes]:
+    return wheels.wheel(name, version, meta=metadata(name, version, **more))
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +54,7 @@ def filled(store: Store) -> Store:
         wheel("sails", summary="Cloth"),
         wheel("lighthouse", summary="Shines", body="# Light\n\nShows sailors the café on the quay. " * 40),
         wheel("cloth-sails", body="Sailing."),
-        wheels.sdist("database-x", "2.0", summary="Übersicht"),
+        wheels.sdist("database-x", "2.0", meta=metadata("database-x", "2.0", summary="Übersicht", body="Fenders.")),
     ):
         put(store, made)
     SearchIndex(store).refresh()
@@ -79,6 +82,7 @@ def found(store: Store, text: str) -> list[str]:
         ("ships cloth", []),
         ("base", ["database-x"]),
         ("ubersicht", ["database-x"]),
+        ("fenders", ["database-x"]),
         ("CAFE quay", ["lighthouse"]),
         ("quay shines", ["lighthouse"]),
         ("sails", ["sails", "cloth-sails", "acme-core"]),
