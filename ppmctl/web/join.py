@@ -28,15 +28,15 @@ def _join(visit: Visit) -> Response:
     code, purpose = visit.form.get("code", "").strip().rpartition("#")[2], visit.form.get("purpose", "").strip()
     services, address = visit.services, visit.request.remote_addr or ""
     json_api.attempt(visit.request, "user join", "web pages")
-    services.attempts.require_turn(_PATH, address)
+    services.attempts.begin(_PATH, address)
     try:
         issued = invite_exchange.join(services.settings.volume, address, code, purpose=purpose or _PURPOSE)
     except PpmError as exc:
-        if isinstance(exc, InvalidCode):
-            services.attempts.add(_PATH, address)
+        if not isinstance(exc, InvalidCode):
+            services.attempts.succeed(_PATH, address)
         field, message = "code" if isinstance(exc, InvalidCode) else "purpose", account.reason_of(visit, exc)
         return _page(visit, status=exc.status, code=code, purpose=purpose, wrong={field: message})
-    services.attempts.forget(_PATH, address)
+    services.attempts.succeed(_PATH, address)
     return _welcome(visit, issued)
 
 
@@ -45,13 +45,13 @@ def _register(visit: Visit) -> Response:
     if services.settings.registration != "open":
         raise Refused(404, "Nobody can create an account here without an invitation from an administrator")
     json_api.attempt(visit.request, "user register", name)
-    services.attempts.require_turn(_PATH, address)
+    services.attempts.begin(_PATH, address)  # each tells whether a name is taken
     try:
         with services.registrations.one(address):
             issued = accounts.register(services.settings.volume, address, name)
     except PpmError as exc:
-        services.attempts.add(_PATH, address)  # each tells whether a name is taken
         return _page(visit, status=exc.status, name=name, wrong={"username": account.reason_of(visit, exc)})
+    services.attempts.succeed(_PATH, address)
     return _welcome(visit, issued)
 
 

@@ -41,15 +41,14 @@ def _log_in(visit: Visit) -> Response:
     after, address = _next(visit.form.get("next", "")), visit.request.remote_addr or ""
     attempt = audit_log.Attempt.of(visit.request.environ)
     attempt.action, attempt.what, attempt.claimed = "login", "web pages", name
-    visit.services.attempts.require_turn(name, address)
+    visit.services.attempts.begin(name, address)
     access = visit.services.credentials.authenticate(name, secret) if name and secret else None
     session = visit.services.sessions.begin(access.name) if access is not None else None
     if session is None:
-        visit.services.attempts.add(name, address)
         attempt.reason = "The credential is wrong or has expired"
         wrong = "The name or the secret is wrong, or the credential has expired."
         return _page(visit, after, status=401, wrong=wrong, name=name)
-    visit.services.attempts.forget(name, address)
+    visit.services.attempts.succeed(name, address)
     begin(visit, session)
     return visit.redirect(after)
 
@@ -79,13 +78,13 @@ def _use_link(visit: Visit, code: str, after: str) -> Response:
     services, address = visit.services, visit.request.remote_addr or ""
     attempt = audit_log.Attempt.of(visit.request.environ)
     attempt.action, attempt.what = "login", "link"
-    services.attempts.require_turn(_PATH, address)  # no user's name
+    services.attempts.begin(_PATH, address)  # no user's name
     link = login_links.use(services.settings.volume, code)
     session = services.sessions.begin(link[0], state=link[1]) if link is not None else None
     if session is None:
-        services.attempts.add(_PATH, address)
         attempt.reason = wrong = "This link does not work: it logs in once, within a minute. Make another: ppmctl web"
         return _page(visit, _next(after), status=403, wrong=wrong)
+    services.attempts.succeed(_PATH, address)
     begin(visit, session)
     return visit.redirect(_next(after))
 

@@ -33,18 +33,17 @@ class Attempts:
             OrderedDict()
         )  # their number, the last one's time
 
-    def require_turn(self, name: str, address: str) -> None:
-        """Raise Refused (429) if the next attempt has to wait."""
-        with self._guard:
-            own = self._wait((name, network(address)), _FREE, _LONGEST)
-            wait = max(own, self._wait(("", network(address)), 4 * _FREE, _LONGEST_OF_ALL))
-        if wait > 0:
-            raise Refused(429, f"Too many wrong attempts to log in: try again in {int(wait) + 1} seconds")
+    def begin(self, name: str, address: str) -> None:
+        """Count an attempt, as wrong until `succeed`, so that many at once don't pass together.
 
-    def add(self, name: str, address: str) -> None:
-        """Count a wrong attempt."""
+        Raise Refused (429) if it has to wait; it is then not counted.
+        """
+        own, all_of_address = (name, network(address)), ("", network(address))
         with self._guard:
-            for key in {(name, network(address)), ("", network(address))}:
+            wait = max(self._wait(own, _FREE, _LONGEST), self._wait(all_of_address, 4 * _FREE, _LONGEST_OF_ALL))
+            if wait > 0:
+                raise Refused(429, f"Too many wrong attempts to log in: try again in {int(wait) + 1} seconds")
+            for key in (own, all_of_address):
                 number, last = self._wrong.get(key, (0, 0.0))
                 if self._clock() - last > _FORGOTTEN_AFTER:
                     number = 0
@@ -53,10 +52,13 @@ class Attempts:
             while len(self._wrong) > _MOST:
                 self._wrong.popitem(last=False)
 
-    def forget(self, name: str, address: str) -> None:
-        """Forget the wrong attempts of a name, after a right one."""
+    def succeed(self, name: str, address: str) -> None:
+        """Forget the wrong attempts of a name, and of its address the one that was right."""
         with self._guard:
             self._wrong.pop((name, network(address)), None)
+            number, last = self._wrong.pop(("", network(address)), (0, 0.0))
+            if number > 1:
+                self._wrong["", network(address)] = (number - 1, last)
 
     def _wait(self, key: tuple[str, str], free: int, longest: float) -> float:
         number, last = self._wrong.get(key, (0, 0.0))

@@ -118,24 +118,31 @@ def test_forms_need_the_token_of_the_browsers_own_page(visitor: Visitor) -> None
 
 
 def test_guesses_are_slowed_down_for_one_name_and_address_alone() -> None:
+    """Also guesses at the same time: each counts when it begins."""
     now = 0.0
     attempts = Attempts(clock=lambda: now)
     for _ in range(5):
-        attempts.require_turn("ann", "192.0.2.1")
-        attempts.add("ann", "192.0.2.1")
+        attempts.begin("ann", "192.0.2.1")
     with pytest.raises(Refused, match="try again in 2 seconds"):
-        attempts.require_turn("ann", "192.0.2.1")
-    attempts.require_turn("bob", "192.0.2.1")
-    attempts.require_turn("ann", "192.0.2.2")
+        attempts.begin("ann", "192.0.2.1")
+    attempts.begin("bob", "192.0.2.1")
+    attempts.begin("ann", "192.0.2.2")
     now = 1.5
-    attempts.require_turn("ann", "192.0.2.1")
-    for number in range(20):
-        attempts.add(f"name{number}", "192.0.2.1")
-    with pytest.raises(Refused):
-        attempts.require_turn("another", "192.0.2.1")
+    attempts.begin("ann", "192.0.2.1")
     now = 3000.0
-    attempts.require_turn("ann", "192.0.2.1")
-    attempts.forget("ann", "192.0.2.1")
+    for number in range(20):
+        attempts.begin(f"name{number}", "192.0.2.1")
+    with pytest.raises(Refused):
+        attempts.begin("another", "192.0.2.1")
+
+
+def test_right_logins_are_not_slowed_down() -> None:
+    attempts = Attempts(clock=lambda: 0.0)
+    for number in range(100):
+        attempts.begin("ann", "192.0.2.1")
+        attempts.succeed("ann", "192.0.2.1")
+        attempts.begin(f"name{number}", "192.0.2.1")
+        attempts.succeed(f"name{number}", "192.0.2.1")
 
 
 def test_a_wrong_login_is_in_the_audit_without_its_secret(visitor: Visitor) -> None:
@@ -261,11 +268,12 @@ def test_neighbours_behind_one_address_wait_a_few_seconds_at_most() -> None:
     now = 0.0
     attempts = Attempts(clock=lambda: now)
     for number in range(100):
-        attempts.add(f"name{number}", "192.0.2.1")
+        now += 4.0
+        attempts.begin(f"name{number}", "192.0.2.1")
     with pytest.raises(Refused):
-        attempts.require_turn("ann", "192.0.2.1")
-    now = 4.0
-    attempts.require_turn("ann", "192.0.2.1")
+        attempts.begin("ann", "192.0.2.1")
+    now += 4.0
+    attempts.begin("ann", "192.0.2.1")
 
 
 def test_a_url_without_its_last_slash_leads_to_the_page(visitor: Visitor) -> None:
