@@ -82,7 +82,7 @@ class Descriptions:
         except inspection.Ended as exc:
             return _plain(text, f"It is shown as plain text: formatting it {exc.args[0]}.")
         if html is not None and len(html) <= _MAX_HTML:
-            sanitised = Markup(html)  # noqa: S704 - by `render` # nosec B704
+            sanitised = Markup(html)  # noqa: S704 - `render` has removed all scripts # nosec B704
             return Description(html=sanitised, note=note)
         because = f"it is not valid {kind}" if html is None else "formatted it is too long"
         return _plain(text, f"It is shown as plain text: {because}." if content_type else note)

@@ -30,5 +30,6 @@ class ReleaseMetadata:
         facts = self._recent.get(key)
         if facts is None:
             text = project_details.release_metadata(self._volume, files)
-            facts = self._recent.put(key, package_facts.of(distribution.core_metadata(text)), len(text) + 1000)
+            size = len(key) + len(text) + 1000
+            facts = self._recent.put(key, package_facts.of(distribution.core_metadata(text)), size)
         return facts

@@ -61,7 +61,7 @@ def index(
             if self.command != "HEAD":
                 self.wfile.write(response.body)
 
-        do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server's names
+        do_GET = do_HEAD = do_POST = answer  # noqa: N815 - http.server calls methods by these names
 
         def log_message(self, *_arguments: Any) -> None:
             pass
