@@ -30,6 +30,23 @@ def is_out_of_space(exc: OSError) -> bool:
     return exc.errno in _NO_SPACE
 
 
+def disk_error(exc: BaseException) -> str:
+    """Return what a full or read-only disk made impossible, as a sentence; "" if `exc` has another cause."""
+    path = getattr(exc, "filename", None)
+    of = f" of {os.fsdecode(path)}" if isinstance(path, str | bytes) else ""
+    code = getattr(exc, "errno", None)
+    sqlite = getattr(exc, "sqlite_errorname", "")  # of SQLite's own exceptions; it has files on the volume too
+    if code == errno.EDQUOT:
+        return f"The user's quota is used up on the disk{of}."
+    if code in _NO_SPACE or sqlite == "SQLITE_FULL":
+        return f"There is no space left on the disk{of}."
+    if code == errno.EROFS:
+        return f"The file system{of} is mounted read-only."
+    if sqlite.startswith("SQLITE_READONLY"):
+        return "A database of the volume, or its file system, is read-only."
+    return disk_error(exc.__cause__) if exc.__cause__ else ""
+
+
 def is_out_of_descriptors(exc: OSError) -> bool:
     """Return whether `exc` means that this process, or the machine, has too many open files."""
     return exc.errno in _NO_DESCRIPTORS
@@ -209,6 +226,24 @@ def append(path: Path, line: bytes, *, mode: int = 0o640) -> None:
         if written < len(line):  # the disk is full: half a line would damage the next one too
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def without_appends(path: Path) -> Iterator[int | None]:
+    """Hold back every `append` to `path`, so that it can be renamed; its line then goes into a new file.
+
+    Yield a descriptor to read the file, or None if there is no file, or if it was just renamed by another process.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor if _is_at(descriptor, path) else None
     finally:
         os.close(descriptor)
 

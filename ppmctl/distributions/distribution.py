@@ -21,18 +21,13 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-from ppmctl import files
 from ppmctl.distributions import archive, budget, metadata_rules
 from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.distributions.metadata_rules import Fault
+from ppmctl.distributions.names import MAX_FILENAME, is_filename, is_name, is_normalised
 from ppmctl.errors import InvalidDistribution as InvalidDistribution  # raised here, and imported from here
 
-# A file name has 255 bytes: this leaves room for the longest suffix and for temporary names.
-MAX_FILENAME = 200
 _SDISTS = (".tar.gz", ".zip")
-_FILENAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*", re.ASCII)
-_NAME = re.compile(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", re.ASCII | re.IGNORECASE)
-_NORMALISED = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 
 Kind = Literal["wheel", "sdist"]
 
@@ -86,20 +81,6 @@ def normalise(name: str) -> str:
     return canonicalize_name(name)
 
 
-def is_name(name: str) -> bool:
-    """Return whether `name` is a valid name of a project, normalised or not (PEP 508)."""
-    return _NAME.fullmatch(name) is not None and len(name) <= MAX_FILENAME
-
-
-def is_normalised(name: str) -> bool:
-    return _NORMALISED.fullmatch(name) is not None and len(name) <= MAX_FILENAME
-
-
-def is_filename(name: str) -> bool:
-    """Return whether a distribution, or a side file of one, can have this name."""
-    return _FILENAME.fullmatch(name) is not None and len(name) <= files.MAX_NAME
-
-
 def parse_version(text: str) -> Version:
     """Return a version (PEP 440). Raise InvalidVersion also for one with more digits than Python converts."""
     try:
@@ -110,7 +91,7 @@ def parse_version(text: str) -> Version:
 
 def kind_of(filename: str) -> Kind:
     """Return what a filename is the name of, by its ending. Raise InvalidDistribution for no distribution's."""
-    if not _FILENAME.fullmatch(filename) or len(filename) > MAX_FILENAME:
+    if not is_filename(filename) or len(filename) > MAX_FILENAME:
         raise InvalidDistribution(
             f"{filename[:MAX_FILENAME]!r} is not a filename for a distribution: letters, digits and . _ + ! - only,"
             f" {MAX_FILENAME} characters at most."

@@ -17,8 +17,8 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from ppmctl import files
-from ppmctl.distributions.distribution import is_normalised
 from ppmctl.distributions.environment_revision import PREFIX, REQUIREMENTS, parse_requirements
+from ppmctl.distributions.names import is_normalised
 from ppmctl.index.environment_files import LOG
 from ppmctl.index.store import Store
 

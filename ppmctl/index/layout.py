@@ -6,12 +6,14 @@ import errno
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ppmctl import files
-from ppmctl.distributions.distribution import is_filename, is_normalised
+from ppmctl.distributions.names import is_filename, is_normalised
 from ppmctl.errors import PpmError
 from ppmctl.index import ownership
+from ppmctl.storage import configured
 
 METADATA = ".metadata"
 RECORD = ".upload"
@@ -64,9 +66,12 @@ class Volume:
 
     The paths of projects, environments and files raise InvalidName for a name that is not normalised, or that a file
     can't have. So no name of a request can lead out of its folder, even if a caller does not check it.
+
+    `storage` is the address of the bucket that the volume is a cache of; "" is none, None what is configured.
     """
 
     root: Path
+    storage: str | None = None
 
     packages = _Below("packages")
     quarantine = _Below("quarantine")  # the files of quarantined projects, which no web server may read
@@ -74,9 +79,13 @@ class Volume:
     drop = _Below("drop")
     incoming = _Below("incoming")
     bodies = _Below("bodies")  # uploads that a web server in front is still receiving, readable only by it
+    heads = _Below("index", "heads")  # see ppmctl.index.mirror
+    names = _Below("index", "names")
     simple = _Below("index", "simple")
     environments = _Below("index", "env")
     pending = _Below("index", "pending")
+    listed = _Below("index", "listed")  # exists once the list of projects has all that the bucket has
+    current = _Below("index", "current")  # see ppmctl.index.freshness
     boot = _Below("index", "boot")  # the id of the boot in which the pages were last known to be good
     layout = _Below("index", "layout")  # the number of the layout that this volume was brought to
     search = _Below("index", "search.sqlite3")  # see ppmctl.index.search_index
@@ -89,6 +98,12 @@ class Volume:
     credentials_lock = _Below("locks", "credentials")
     servers_lock = _Below("locks", "servers")
     search_lock = _Below("locks", "search")
+    downloads_lock = _Below("locks", "downloads")
+    requests_lock = _Below("locks", "requests")
+    prune_lock = _Below("locks", "prune")
+    audit_lock = _Below("locks", "audit")
+    audit_sent = _Below("storage", "audit-sent.json")  # see ppmctl.access.shared_audit
+    audit_seen = _Below("storage", "audit-seen.json")  # see ppmctl.access.audit_follower
     credentials = _Below("credentials")
     htpasswd = _Below("credentials", "htpasswd")
     access = _Below("credentials", "access.yml")
@@ -102,6 +117,34 @@ class Volume:
     first_netrc = _Below("netrc")
     audit = _Below("audit.jsonl")
     settings = _Below("ppm.yml")
+    webhooks = _Below("webhooks")  # see ppmctl.webhooks.state
+    webhooks_lock = _Below("locks", "webhooks")
+    pruned = _Below("prune.json")  # see ppmctl.index.pruning
+    operations = _Below("operations")  # see ppmctl.index.operation_result
+    backup = _Below("backup")  # see ppmctl.backup: what follows, restic's cache, and drills
+    staging = _Below("backup", "staging")
+    repositories = _Below("backup", "repositories")  # those that have had a backup
+    restoring = _Below("backup", "restore")  # the files of a restore before they are moved, and those it replaced
+    restore_step = _Below("backup", "restore", "step")  # exists while a restore replaces files
+    backup_lock = _Below("locks", "backup")
+    drill_lock = _Below("locks", "drill")
+    downloads = _Below("stats", "downloads.sqlite3")  # see ppmctl.downloads.database
+    requests = _Below("requests", "requests.log")  # a line for each request; see ppmctl.downloads.request_line
+    copied_from = _Below("storage", "copied-from")  # see ppmctl.index.cache_mark
+
+    @cached_property
+    def bucket(self) -> str:
+        """The address of the bucket that this volume is a cache of; "" if it is the truth itself."""
+        return configured.address_of(self.root) if self.storage is None else self.storage
+
+    @cached_property
+    def is_cache(self) -> bool:
+        """Whether the bucket has the truth, and this volume what of it was used here."""
+        return self.bucket != ""
+
+    def head(self, project: str) -> Path:
+        """Return the file with the project's head that its folder was brought in line with."""
+        return self.heads / _project(project)
 
     def project(self, project: str) -> Path:
         """Return the folder of a project; `project` is a normalised name."""
@@ -139,10 +182,30 @@ class Volume:
         """
         return self.pending / (project if project in (ROOT_MARK, ROOT_WRITING_MARK) else _project(project))
 
+    def current_mark(self, project: str) -> Path:
+        """Return the file that exists while the pages of `project`, or with ROOT_MARK the list, are compared."""
+        return self.current / (project if project == ROOT_MARK else _project(project))
+
+    def operation(self, name: str) -> Path:
+        """Return the file with the last result of a recurring operation; see ppmctl.index.operation_result."""
+        return self.operations / f"{name}.json"
+
+    def old_audit(self, stamp: str) -> Path:
+        """Return a file of the audit that was rotated at the time `stamp`; see ppmctl.access.audit_rotation."""
+        return self.audit.with_name(f"audit-{stamp}.jsonl")
+
+    def webhook(self, key: str) -> Path:
+        """Return the file with what a webhook has received; see ppmctl.webhooks.state."""
+        return self.webhooks / f"{key}.json"
+
     def lock(self, project: str) -> Path:
         """Return the lock for changes of `project`: one of a fixed number, so that no lock is ever deleted."""
         stripe = hashlib.sha256(_project(project).encode()).digest()[0] % _LOCK_STRIPES
         return self.locks / f"{stripe:02x}"
+
+    def all_locks(self) -> tuple[Path, ...]:
+        """Return the locks of all projects, in the order in which one process may hold them together."""
+        return tuple(self.locks / f"{stripe:02x}" for stripe in range(_LOCK_STRIPES))
 
     def check(self) -> None:
         """Check that this process may use the parts of the volume that exist; change nothing.
@@ -165,13 +228,18 @@ class Volume:
     def _folders(self) -> tuple[Path, ...]:
         return (self.packages, self.drop, self.incoming, self.simple, self.pending, self.locks)
 
-    def prepare(self) -> None:
+    def prepare(self, *, is_restoring: bool = False) -> None:
         """Create the missing folders and test that the file system supports what a commit needs.
 
         PpmError, with the remedy, if a folder can't be written, hard links or locks don't work, or the folders are on
-        several file systems.
+        several file systems; and, unless it `is_restoring`, if a restore was interrupted.
         """
         self.check()
+        if not is_restoring and self.restore_step.exists():
+            raise PpmError(
+                f"A restore of {self.root} was interrupted: some of its files are old, and some from the backup.",
+                hint=f"To complete it: ppmctl backup restore --root {self.root}",
+            )
         try:
             for folder in self._folders():
                 folder.mkdir(parents=True, exist_ok=True)

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ppmctl import files
-from ppmctl.distributions.distribution import is_normalised
+from ppmctl.distributions.names import is_normalised
 from ppmctl.index import environment_files, project_folder
 from ppmctl.index.layout import PROVENANCE, ROOT_MARK, ROOT_WRITING_MARK, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
+from ppmctl.storage import names as shared_names
 
 T = TypeVar("T")
 
@@ -87,17 +88,20 @@ def html_page(content: Folder, listed: Iterable[StoredFile]) -> bytes:
     return _html(f"Links for {content.project}", status, links)
 
 
-def write_project(volume: Volume, content: Folder, *, thorough: bool = False) -> bool:
+def write_project(volume: Volume, content: Folder, *, thorough: bool = False, second: int = 0) -> bool:
     """Write those pages of a project, and files of an environment, that differ; return whether any did.
 
-    `thorough` also compares the files of revisions, which never change.
+    `thorough` also compares the files of revisions, which never change. `second` is that of the change that the pages
+    show, in the cache of a bucket: pages that differ have the same serial and ETag at no two nodes.
     """
     rendered = render_project(content)
+    if not second and volume.is_cache:
+        second = files.changed_at(volume.head(content.project))
 
     def replace() -> bool:
         # written before and published after the pages are replaced: a disk that fills up now changes nothing
         with environment_files.prepared(volume, content, thorough=thorough) as publish:
-            changed = _replace_pages(volume.pages(content.project), rendered)
+            changed = _replace_pages(volume.pages(content.project), rendered, second)
             return publish() or changed
 
     return _retry_while_deleted(replace)
@@ -119,18 +123,30 @@ def write_root(volume: Volume) -> None:
         unmark(volume, ROOT_WRITING_MARK)
 
 
-def refresh(volume: Volume, project: str) -> None:
-    """Bring a project's pages in line with its folder; without one remove them. The caller holds its lock."""
+def refresh(volume: Volume, project: str, *, second: int = 0) -> None:
+    """Bring a project's pages in line with its folder; without one remove them. The caller holds its lock.
+
+    `second` is as in `write_project`.
+    """
     content = project_folder.read(volume, project)
     if content is not None:
-        write_project(volume, content)
+        write_project(volume, content, second=second)
     else:
         shutil.rmtree(volume.pages(project), ignore_errors=True)
         environment_files.remove(volume, project)
 
 
 def projects(volume: Volume) -> list[str]:
-    """Return the normalised names of all projects that exist or existed. Other folders are no projects."""
+    """Return the normalised names of all projects that exist or existed.
+
+    In the cache of a bucket these are also projects that nobody has read here.
+    """
+    found = local_projects(volume)
+    return sorted(shared_names.copied(volume.names).union(found)) if volume.is_cache else found
+
+
+def local_projects(volume: Volume) -> list[str]:
+    """Return the names of the projects with a folder. Other folders are no projects."""
     with os.scandir(volume.packages) as entries:
         return [entry.name for entry in entries if is_normalised(entry.name) and entry.is_dir()]
 
@@ -207,7 +223,7 @@ def _retry_while_deleted(write: Callable[[], T]) -> T:
                 raise
 
 
-def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
+def _replace_pages(pages: Path, rendered: Mapping[str, bytes], second: int = 0) -> bool:
     different = differences(pages, rendered)
     if not different:
         return False
@@ -215,7 +231,8 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes]) -> bool:
         different = [name for name in _NAMES if name in different or name.startswith(JSON_PAGE)]
     pages.mkdir(parents=True, exist_ok=True)
     # nginx makes the ETag of whole seconds and the size: it must differ from that of the old page
-    mtime = max(int(time.time()), 1 + max((files.changed_at(pages / name) for name in different), default=0))
+    now = second if second > 0 else int(time.time())
+    mtime = max(now, 1 + max((files.changed_at(pages / name) for name in different), default=0))
     # all are written before one is replaced: a disk that fills up now changes no page
     with contextlib.ExitStack() as written:
         replacements = {

@@ -10,8 +10,9 @@ from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
 from ppmctl.errors import InvalidDistribution
 from ppmctl.index import pages
 from ppmctl.index.claims import Claim
-from ppmctl.index.layout import METADATA, Volume
+from ppmctl.index.layout import METADATA
 from ppmctl.index.project_folder import Folder
+from ppmctl.index.store import Store
 
 _MAX_SDIST = 32 << 20  # bytes; a larger one takes seconds to read
 
@@ -22,27 +23,27 @@ def page(content: Folder) -> ProjectPage:
     return ProjectPage.from_json(values, lambda url: url.removeprefix("../../"))
 
 
-def metadata(volume: Volume, file: PageFile) -> bytes | None:
+def metadata(store: Store, file: PageFile) -> bytes | None:
     """Return the core metadata of a file, or None if it has none."""
     if file.core_metadata is None:
         return None
     project = distribution.parse_filename(file.filename).project
     try:
-        return volume.side_file(project, file.filename, METADATA).read_bytes()
+        return store.cache.fetch(project, file.filename + METADATA).read_bytes()
     except OSError:
         return None
 
 
-def release_metadata(volume: Volume, files: Sequence[PageFile]) -> bytes:
+def release_metadata(store: Store, files: Sequence[PageFile]) -> bytes:
     """Return the core metadata of a release: of a wheel, or else of an sdist, which is opened; b"" without any."""
     for file in files:
-        if (text := metadata(volume, file)) is not None:
+        if (text := metadata(store, file)) is not None:
             return text
     for file in files:
         if not file.filename.endswith(".whl") and (file.size or 0) <= _MAX_SDIST:
             try:
                 project = distribution.parse_filename(file.filename).project
-                return inspection.inspect(volume.file(project, file.filename), file.filename, old=True).metadata
+                return inspection.inspect(store.cache.fetch(project, file.filename), file.filename, old=True).metadata
             except (InvalidDistribution, OSError):
                 continue
     return b""

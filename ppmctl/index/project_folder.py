@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -38,6 +39,8 @@ class Record:
 
     `size` is in bytes, hashes are hexadecimal sha256, `upload_time` is a `timestamp`, `core_metadata` is the hash of
     a wheel's metadata file, `summary` is one line of at most MAX_SUMMARY characters (None in old records).
+    `attestations` is the hash of the attestations in the bucket, `provenance` whether they give a provenance object;
+    without a bucket both are in no record: the files beside the record show it.
     """
 
     version: str
@@ -48,22 +51,32 @@ class Record:
     requires_python: str | None = None
     core_metadata: str | None = None
     summary: str | None = None
+    attestations: str | None = None
+    provenance: bool = False
+
+    def values(self) -> dict[str, Any]:
+        """Return the record as JSON has it."""
+        left_out = () if self.attestations else ("attestations", "provenance")
+        return {name.replace("_", "-"): value for name, value in vars(self).items() if name not in left_out}
 
     def to_json(self) -> bytes:
-        values = {name.replace("_", "-"): value for name, value in vars(self).items()}
-        return json.dumps(values, indent=1).encode() + b"\n"
+        return as_json(self.values())
 
     @classmethod
     def from_json(cls, text: bytes, *, path: str) -> Record:
         """Return the record in `text`; BrokenRecord names `path` if it is invalid."""
         try:
-            values: dict[str, Any] = json.loads(text)
-            Version(values["version"])
-            keys = {each.name: each.name.replace("_", "-") for each in fields(cls)}
-            given = {name: values[key] for name, key in keys.items() if key in values}
-            return cls(**{**given, "size": int(values["size"])})
+            return cls.from_values(json.loads(text))
         except (ValueError, KeyError, TypeError, InvalidVersion) as exc:
             raise BrokenRecord(f"{path} is not the record of an upload.", hint="ppmctl index rebuild") from exc
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Record:
+        """Return the record that JSON has as `values`; any error of a missing or wrong value if they are none."""
+        Version(values["version"])
+        keys = {each.name: each.name.replace("_", "-") for each in fields(cls)}
+        given = {name: values[key] for name, key in keys.items() if key in values}
+        return cls(**{**given, "size": int(values["size"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +122,11 @@ class Folder:
     names: frozenset[str] = field(default_factory=frozenset)
 
 
+def as_json(values: Mapping[str, Any]) -> bytes:
+    """Return a record or a status as its file has it."""
+    return json.dumps(values, indent=1).encode() + b"\n"
+
+
 def is_reason(text: str) -> bool:
     """Return whether `text` is allowed as the reason for a yank or a status: a printable line."""
     return len(text) <= MAX_REASON and text.isprintable()
@@ -131,9 +149,12 @@ def distribution_of(name: str) -> str:
 
 
 def read(volume: Volume, project: str) -> Folder | None:
-    """Return a project's folder, its files sorted by version and filename; None if the folder does not exist."""
+    """Return a project's folder, its files sorted by version and filename; None if the folder does not exist.
+
+    In the cache of a bucket a file exists if its record does.
+    """
     path = str(volume.project(project))
-    names = visible_names(volume.project(project))
+    names = served_names(volume, project)
     if names is None:
         return None
     names |= visible_names(volume.quarantined(project)) or frozenset()
@@ -147,7 +168,7 @@ def read(volume: Volume, project: str) -> Folder | None:
             unrecorded.append(name)
             continue
         yanked = _yank_reason(f"{path}/{name}{YANKED}") if name + YANKED in names else None
-        has_provenance = name + PROVENANCE in names
+        has_provenance = record.provenance if volume.is_cache else name + PROVENANCE in names
         stored.append(StoredFile(filename=name, record=record, yanked=yanked, has_provenance=has_provenance))
     stored.sort(key=lambda file: (Version(file.record.version), file.filename))
     removed = sorted(name.removesuffix(TOMBSTONE) for name in names if name.endswith(TOMBSTONE))
@@ -159,6 +180,14 @@ def read(volume: Volume, project: str) -> Folder | None:
         unrecorded=tuple(sorted(unrecorded)),
         names=names,
     )
+
+
+def served_names(volume: Volume, project: str) -> frozenset[str] | None:
+    """Return the names in a project's folder, and of files that are only in the bucket; None if it does not exist."""
+    names = visible_names(volume.project(project))
+    if names is None or not volume.is_cache:
+        return names
+    return names | {name.removesuffix(RECORD) for name in names if name.endswith(RECORD)}
 
 
 def visible_names(folder: Path) -> frozenset[str] | None:

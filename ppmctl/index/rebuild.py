@@ -9,10 +9,12 @@ from pathlib import Path
 
 from ppmctl import events, files
 from ppmctl.distributions import attestations, distribution, inspection
-from ppmctl.distributions.distribution import InvalidDistribution, is_normalised
+from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import PREFIX
+from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_folder, quarantine
+from ppmctl.index.bucket_repair import BucketRepair
 from ppmctl.index.layout import ATTESTATIONS, METADATA, PROVENANCE, RECORD, Volume
 from ppmctl.index.project_folder import REBUILD, Folder, Record, StoredFile
 from ppmctl.index.search_index import SearchIndex
@@ -22,21 +24,29 @@ from ppmctl.index.store import Store, record_of
 @dataclass(kw_only=True)
 class Rebuilt:
     """The result of a rebuild: the number of projects, and of those whose pages were written; the files that got a
-    record; the problems that it can't repair."""
+    record; the objects of a bucket that were written and removed; the problems that it can't repair."""
 
     projects: int = 0
     written: int = 0
     recorded: list[str] = field(default_factory=list)
+    uploaded: list[str] = field(default_factory=list)
+    cleaned: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def rebuild(store: Store) -> Rebuilt:
+def rebuild(store: Store, *, with_bucket: bool = True) -> Rebuilt:
     """Bring all pages in line with their folders, and make the search index again.
 
     Only pages that differ are written, and only files without a record are hashed. A server may run meanwhile: each
-    project is locked while it is rebuilt.
+    project is locked while it is rebuilt. If there is a bucket, it is listed and repaired first, and the folders are
+    brought in line with it, unless not `with_bucket`. Raise Unavailable if it can't be asked.
     """
     done = Rebuilt()
+    if store.mirror is not None and with_bucket:
+        store.mirror.join()
+        repair = BucketRepair(store.volume, store.mirror)
+        repair.run()
+        done.uploaded, done.cleaned, done.problems = repair.written, repair.removed, repair.problems
     projects = store.projects()
     with events.progress("Projects", len(projects)) as step:
         for project in projects:
@@ -62,10 +72,11 @@ def _project(store: Store, project: str, done: Rebuilt) -> None:
         quarantine.place(store.volume, project)
         content = project_folder.read(store.volume, project)
         if content is not None:
-            _complete(store.volume, content, done)
-            content = project_folder.read(store.volume, project) or content
-            _write_provenance(store.volume, content)
-            content = project_folder.read(store.volume, project) or content
+            if not store.volume.is_cache:  # its records are the bucket's, and files and metadata are fetched
+                _complete(store.volume, content, done)
+                content = project_folder.read(store.volume, project) or content
+                _write_provenance(store.volume, content)
+                content = project_folder.read(store.volume, project) or content
             done.written += pages.write_project(store.volume, content, thorough=True)
             done.projects += 1
         pages.unmark(store.volume, project)

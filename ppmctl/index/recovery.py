@@ -10,6 +10,7 @@ from ppmctl.errors import PpmError
 from ppmctl.index import pages, quarantine, staging
 from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.store import Store
+from ppmctl.storage.bucket import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,11 @@ class Repaired:
 def repair(store: Store) -> Repaired:
     """Repair what a crash left: the marked projects, and folders in `incoming/` that no process holds."""
     repaired = []
+    if store.mirror is not None:
+        try:
+            store.mirror.join()
+        except Unavailable as exc:  # what is on the disk is served; a change asks again
+            log.error("%s (%s)", exc.message, exc.hint)
     _upgrade(store.volume)
     for project in marked_projects(store.volume):
         try:

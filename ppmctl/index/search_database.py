@@ -114,18 +114,6 @@ def _drop_journal(path: Path) -> None:
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write what is done within in one step, or nothing of it."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-
 def is_damage(exc: sqlite3.Error) -> bool:
     """Return whether an error means that the content of the file is damaged."""
     return _code(exc) in _DAMAGE

@@ -17,6 +17,7 @@ from typing import Literal, TypeVar
 from ppmctl import files
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index import search_database, search_query, search_row
+from ppmctl.index.one_step import one_step
 from ppmctl.index.search_database import Unusable
 from ppmctl.index.search_query import Scope
 from ppmctl.index.search_row import Listed as Listed  # the rows that other modules get from here
@@ -103,7 +104,7 @@ class SearchIndex:
                 stored = {name for (name,) in connection.execute("SELECT name FROM projects")}
                 names = sorted(stored | set(self._store.projects()))
             return [
-                name for name in names if search_query.stored(connection, name) != search_row.read(self._volume, name)
+                name for name in names if search_query.stored(connection, name) != search_row.read(self._store, name)
             ]
 
         return self._read(query, None, repairs=False)
@@ -160,10 +161,10 @@ class SearchIndex:
         """Read projects and write their rows. Raise the last OSError at the end, after all others are written."""
         names, failure = list(projects), None
         for begin in range(0, len(names), _AT_ONCE):
-            with search_database.transaction(connection):  # others change no row after the folder was read here
+            with one_step(connection):  # others change no row after the folder was read here
                 for name in names[begin : begin + _AT_ONCE]:
                     try:
-                        _replace(connection, name, search_row.read(self._volume, name))
+                        _replace(connection, name, search_row.read(self._store, name))
                     except OSError as exc:
                         failure = exc
         if failure is not None:

@@ -10,6 +10,7 @@ from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_details, project_folder
 from ppmctl.index.layout import Volume
+from ppmctl.index.store import Store
 
 MAX_KEYWORDS = 1 << 10  # characters
 MAX_DESCRIPTION = 1 << 16  # characters
@@ -43,11 +44,11 @@ class Row:
     description: str
 
 
-def read(volume: Volume, project: str) -> Row | None:
+def read(store: Store, project: str) -> Row | None:
     """Return the row of a project; None if it does not exist, or if its status is damaged."""
-    shown = serial(volume, project)  # before its files: a change meanwhile makes a later serial
+    shown = serial(store.volume, project)  # before its files: a change meanwhile makes a later serial
     try:
-        content = project_folder.read(volume, project)
+        content = project_folder.read(store.volume, project)
     except PpmError:  # which `index check` reports
         return None
     if content is None:
@@ -56,7 +57,7 @@ def read(volume: Volume, project: str) -> Row | None:
     listed = pages.listed_files(content)
     latest = page.latest.files if page.latest is not None else ()
     records = {file.filename: file.record for file in listed}
-    metadata = distribution.core_metadata(project_details.release_metadata(volume, latest))
+    metadata = distribution.core_metadata(project_details.release_metadata(store, latest))
     summary = next((text for file in latest if (text := records[file.filename].summary) is not None), None)
     if summary is None:  # published before records had a summary
         summary = metadata.get("summary") or ""

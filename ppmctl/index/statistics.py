@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ppmctl.distributions.distribution import is_name, normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
+from ppmctl.distributions.names import is_name
 from ppmctl.distributions.project_page import ProjectPage, total
 from ppmctl.errors import UsageError
 from ppmctl.index.project_folder import timestamp

@@ -13,26 +13,19 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from threading import Event
 
-from packaging.version import InvalidVersion, Version
-
 from ppmctl import files
-from ppmctl.distributions import release_file
-from ppmctl.distributions.distribution import Dist, Filename, parse_version
+from ppmctl.distributions.distribution import Dist, Filename
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import claims, pages, project_folder, transaction
+from ppmctl.index import change_rules, claims, lookup, pages, project_folder, transaction
+from ppmctl.index.cache import Cache
 from ppmctl.index.changes import Changes
 from ppmctl.index.claims import Claim
+from ppmctl.index.head_changes import HeadChanges
 from ppmctl.index.layout import ROOT_MARK, TOMBSTONE, YANKED, Volume
-from ppmctl.index.project_folder import CLOSED, STATUSES, Folder, Record, Status
+from ppmctl.index.mirror import Followers, Mirror, NewFile
+from ppmctl.index.project_folder import STATUSES, Folder, Record, Status
 from ppmctl.index.staging import IncomingArea, IncomingFile
-
-_SHOWN = 200  # characters of a release in a message
-
-
-class NotHere(PpmError):
-    """The index does not have this project, release or file."""
-
-    status = 404
+from ppmctl.storage.bucket import Unavailable
 
 
 class Store:
@@ -44,8 +37,23 @@ class Store:
         # set when the list of projects is out of date: a thread of a server waits for it, commands call write_root
         self.root_is_old = Event()
         self.changes = Changes()
+        self.mirror: Mirror | None = None
+        self._heads: HeadChanges | None = None
+        if volume.is_cache:
+            followers = Followers(changed=self.changes.add, listed=self.root_is_old.set)
+            self.mirror = Mirror(volume, self.area, followers)
+            self._heads = HeadChanges(volume, self.mirror)
+        self.cache = Cache(volume, self.mirror)
 
     # reading
+
+    def pull(self, project: str) -> None:
+        """Bring a project in line with what other nodes changed in the bucket; without a bucket do nothing.
+
+        What follows then knows all changes that were acknowledged before. Raise Unavailable (`storage.bucket`).
+        """
+        if self.mirror is not None:
+            self.mirror.pull(project)
 
     def has_project(self, project: str) -> bool:
         """Return whether the project exists or existed: then its name is never redirected to another index."""
@@ -53,30 +61,18 @@ class Store:
 
     def read(self, project: str) -> Folder:
         """Return a project's files and status. NotHere if it never existed."""
-        content = project_folder.read(self.volume, project)
-        if content is None:
-            raise self._not_here(project)
-        return content
-
-    def _not_here(self, project: str) -> NotHere:
-        hint = "List all projects: ppmctl package list --root ROOT"
-        return NotHere(f"There is no project {project!r} in this index.", hint=hint)
+        return lookup.read(self.volume, project)
 
     def projects(self) -> list[str]:
         return sorted(pages.projects(self.volume))
 
     def has_file(self, project: str, filename: str) -> bool:
         """Return whether this file is served: while its project is quarantined, no file is."""
-        return self.volume.file(project, filename).is_file()
+        return lookup.has_file(self.volume, project, filename)
 
     def holds(self, name: Filename, sha256: str) -> bool:
         """Return whether this file is published with this content."""
-        try:
-            record = project_folder.read_record(self.volume, name.project, name.filename)
-        except (FileNotFoundError, project_folder.BrokenRecord):
-            return False
-        path = project_folder.locate(self.volume, name.project, name.filename)
-        return record.sha256 == sha256 and path.is_file()
+        return lookup.holds(self.volume, name, sha256)
 
     # changing
 
@@ -99,13 +95,15 @@ class Store:
         name = dist.name
         when = upload_time or project_folder.now()
         record = record_of(dist, size=received.size, sha256=received.sha256, upload_time=when, by=by)
+        if self._heads is not None:
+            return self._put_into_bucket(self._heads, received, dist, record, attestations)
         with (
             transaction.prepared(self.area, received, dist, record, attestations) as side_files,
             self._writing(name.project),
         ):
             if show:
                 self.settle(name.project)
-            if self._has_already(name, received.sha256):
+            if change_rules.is_published(self.volume, name, received.sha256):
                 return None
             pages.mark(self.volume, name.project)
             new = True
@@ -130,11 +128,17 @@ class Store:
         if not self.holds(name, sha256):
             return False
         with self._writing(name.project):
-            self.settle(name.project)
-            return self._has_already(name, sha256)
+            if self.mirror is not None:
+                self.mirror.update(name.project)
+            else:
+                self.settle(name.project)
+            return change_rules.is_published(self.volume, name, sha256)
 
     def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
         """Yank a release or one of its files (PEP 592); return the filenames. NotHere if it does not exist."""
+        if self._heads is not None:
+            with self._writing(project):
+                return self._heads.yank(project, version_or_filename, " ".join(reason.split()))
         return self._each_file(
             project,
             version_or_filename,
@@ -143,14 +147,20 @@ class Store:
 
     def unyank(self, project: str, version_or_filename: str) -> list[str]:
         """Revert a yank; return the filenames. NotHere if the release or file does not exist."""
+        if self._heads is not None:
+            with self._writing(project):
+                return self._heads.yank(project, version_or_filename, None)
         return self._each_file(
             project, version_or_filename, lambda path: transaction.beside(path, YANKED).unlink(missing_ok=True)
         )
 
     def remove(self, project: str, version_or_filename: str) -> list[str]:
         """Remove a release or one of its files for good; return the filenames, which can't be used again."""
+        if self._heads is not None:
+            with self._writing(project):
+                return self._heads.remove(project, version_or_filename)
         with self._changing(project) as content:
-            chosen = choose(content, version_or_filename)
+            chosen = lookup.choose(content, version_or_filename)
             for filename in chosen:
                 line = _line(f"removed {project_folder.now()}")
                 files.write_atomic(self.volume.side_file(project, filename, TOMBSTONE), line, sync=True)
@@ -170,14 +180,14 @@ class Store:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
         status = Status(state=state, reason=" ".join(reason.split()))
         with self._writing(project):
+            if self._heads is not None:
+                self._heads.set_status(project, status, among=among)
+                return status
             with contextlib.suppress(project_folder.BrokenRecord):  # a damaged status, which this call replaces
                 self.settle(project)  # first: the folder may be what a killed first upload left
             if not self.has_project(project):
-                raise self._not_here(project)
-            if among is not None:
-                for each in (project_folder.read_status(self.volume, project).state, state):
-                    if each not in among:
-                        raise Refused(403, f"Only an admin may set or unset the status {each} of {project}")
+                raise lookup.missing(project)
+            change_rules.require_among(project, among, self.volume, state)
             # without reading it first: this also repairs a damaged status
             pages.mark(self.volume, project)
             content = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"
@@ -186,17 +196,24 @@ class Store:
         return status
 
     def claim_of(self, project: str) -> Claim | None:
-        """Return the claim of a name, or None without one."""
+        """Return the claim of a name, or None without one; if the bucket is away, the one that was last read here."""
+        if self.mirror is not None:
+            with contextlib.suppress(Unavailable):
+                return self.mirror.claims.read(project)
         return claims.read(self.volume, project)
 
     def claim(self, project: str, *, by: str) -> Claim:
         """Let any publisher upload the first file of a name; return the first claim of it."""
         with self.locked(project):
+            if self.mirror is not None:
+                return self.mirror.claims.add(project, by=by)
             return claims.add(self.volume, project, by=by)
 
     def unclaim(self, project: str) -> None:
         """Undo `claim`; a project that has files already is not affected."""
         with self.locked(project):
+            if self.mirror is not None:
+                self.mirror.claims.remove(project)
             claims.remove(self.volume, project)
 
     def refresh(self, project: str) -> None:
@@ -212,6 +229,8 @@ class Store:
         """
         if self.volume.mark(project).exists():
             transaction.repair(self.volume, project)
+            if self.mirror is not None:
+                self.mirror.forget(project)
             pages.mark(self.volume, ROOT_MARK)
             self.root_is_old.set()
             pages.unmark(self.volume, project)
@@ -226,6 +245,18 @@ class Store:
         return files.lock(self.volume.lock(project))
 
     # helpers
+
+    def _put_into_bucket(
+        self, heads: HeadChanges, received: IncomingFile, dist: Dist, record: Record, attestations: str | None
+    ) -> Record | None:
+        name = dist.name
+        if attestations is not None:
+            record = transaction.with_attestations(record, name, attestations)
+        with transaction.prepared(self.area, received, dist, record, attestations) as side_files:
+            new = NewFile(filename=name.filename, record=record, path=received.path, side_files=side_files)
+            heads.send(name, new)  # a large file takes long: other changes and readers do not wait for it
+            with self._writing(name.project):
+                return record if heads.put(name, new) else None
 
     @contextlib.contextmanager
     def _changing(self, project: str) -> Iterator[Folder]:
@@ -249,56 +280,11 @@ class Store:
             finally:
                 self.changes.add(project)
 
-    def _has_already(self, name: Filename, sha256: str) -> bool:
-        """Return whether a file that is to be published is there, with this content. Raise Refused if it can't be."""
-        if self.volume.side_file(name.project, name.filename, TOMBSTONE).exists():
-            message = f"{name.filename} was removed from this index and its name can't be used again"
-            raise Refused(409, message, hint="Publish a new version.")
-        status = project_folder.read_status(self.volume, name.project)
-        if status.state in CLOSED:
-            because = f": {status.reason}" if status.reason else ""
-            raise Refused(403, f"The project {name.project} is {status.state} and takes no uploads{because}")
-        if self.has_file(name.project, name.filename):
-            if not self.holds(name, sha256):
-                advice = "a published file never changes, publish a new version"
-                raise Refused(409, f"{name.filename} is already in this index with other content; {advice}")
-            return True
-        self._refuse_other_name(name)
-        return False
-
-    def _refuse_other_name(self, name: Filename) -> None:
-        """Refuse another name of a file that the index has, and what could be installed instead of a removed one."""
-        new = name.filename
-        for used in sorted(project_folder.visible_names(self.volume.project(name.project)) or ()):
-            old = project_folder.distribution_of(used)
-            if used == old and old != new and release_file.is_same(new, old, project=name.project):
-                what = f"{new} is another name of {old}, which is in this index"
-                raise Refused(409, f"{what}: a published file never changes, publish a new version")
-            if used == old + TOMBSTONE and release_file.may_replace(new, old, project=name.project):
-                what = f"{new} would replace {old}, which was removed from this index"
-                raise Refused(409, f"{what}: a removed file never comes back, publish a new version")
-
     def _each_file(self, project: str, version_or_filename: str, change: Callable[[Path], None]) -> list[str]:
         with self._changing(project) as content:
-            for filename in (chosen := choose(content, version_or_filename)):
+            for filename in (chosen := lookup.choose(content, version_or_filename)):
                 change(self.volume.file(project, filename))
         return chosen
-
-
-def choose(content: Folder, version_or_filename: str) -> list[str]:
-    """Return the files of a release, or the file of this name. Raise NotHere without any."""
-    version: Version | None = None
-    with contextlib.suppress(InvalidVersion):
-        version = parse_version(version_or_filename)
-    chosen = [
-        file.filename
-        for file in content.files
-        if file.filename == version_or_filename or (version is not None and Version(file.record.version) == version)
-    ]
-    if not chosen:
-        hint = f"List its files: ppmctl package show {content.project} --root ROOT"
-        raise NotHere(f"{content.project} has no release or file {version_or_filename[:_SHOWN]!r}.", hint=hint)
-    return chosen
 
 
 def _line(text: str) -> bytes:

@@ -7,8 +7,10 @@ after a crash `repair` does that.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -55,6 +57,13 @@ def prepared(
     finally:
         for path in written.values():
             path.unlink(missing_ok=True)
+
+
+def with_attestations(record: Record, name: Filename, attestations: str) -> Record:
+    """Return the record as the bucket has it: with the hash of the attestations."""
+    provenance = attested.provenance(attestations, name, record.sha256)
+    digest = hashlib.sha256(attestations.encode()).hexdigest()
+    return replace(record, attestations=digest, provenance=provenance is not None)
 
 
 def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, Path]) -> bool:

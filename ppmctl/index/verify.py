@@ -6,39 +6,25 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl import events, files
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import InvalidDistribution
 from ppmctl.distributions.environment_revision import environment_of
+from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import PpmError
-from ppmctl.index import environment_files, pages, project_folder, quarantine
+from ppmctl.index import bucket_check, environment_files, pages, project_folder, quarantine
+from ppmctl.index.difference import LOST, REBUILD, Difference
 from ppmctl.index.layout import METADATA, PROVENANCE, RECORD, TOMBSTONE, Volume
-from ppmctl.index.project_folder import Folder, StoredFile
+from ppmctl.index.project_folder import Folder, Record, StoredFile
 from ppmctl.index.rebuild import provenance, stray_pages
 from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 
-REBUILD = "ppmctl index rebuild"
-
-_LOST = "restore it from a backup, or remove it: ppmctl package remove"
 _DIFFERS = "does not match the project's folder"
+_FETCHED_AGAIN = "delete it: it is fetched again"
 _FOLLOWS_WITHIN = 3.0  # seconds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A fault: `where` it is below the volume's root, `what` is wrong, and the command or action that repairs it."""
-
-    where: str
-    what: str
-    repair: str = REBUILD
-
-    def document(self) -> dict[str, str]:
-        """Return it as `--json` prints it."""
-        return {"where": self.where, "what": self.what, "mend": self.repair}
 
 
 def check(store: Store, *, hashes: bool, searches: bool = True) -> Iterator[Difference]:
@@ -46,6 +32,9 @@ def check(store: Store, *, hashes: bool, searches: bool = True) -> Iterator[Diff
 
     Without `searches` the search index may still have to follow.
     """
+    if store.mirror is not None:
+        store.mirror.join()
+        yield from bucket_check.check(store, store.mirror, hashes=hashes)
     projects = store.projects()
     yield from _strays(store.volume)
     for path in _entries(store.volume.quarantine):
@@ -97,12 +86,15 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
         name = distribution.parse_filename(file.filename, project=content.project)
         if name.project != content.project or str(name.version) != record.version:
             what = "is in another project's folder, or has another file's record"
-            yield Difference(where=where, what=what, repair=_LOST)
+            yield Difference(where=where, what=what, repair=LOST)
     except InvalidDistribution as exc:
         yield Difference(where=where, what=exc.message, repair="move it away")
+    if volume.is_cache:
+        yield from _cached(path, where, record)
+        return
     size = path.stat().st_size
     if size != record.size:
-        yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", repair=_LOST)
+        yield Difference(where=where, what=f"has {size} bytes, not the {record.size} of its record", repair=LOST)
     if not files.holds(path.with_name(path.name + PROVENANCE), provenance(volume, content.project, file)):
         yield Difference(where=where + PROVENANCE, what="is not made of the attestations beside it")
     if record.core_metadata is None:
@@ -116,6 +108,17 @@ def _file(volume: Volume, content: Folder, file: StoredFile) -> Iterator[Differe
         yield Difference(where=where + METADATA, what="is missing")
 
 
+def _cached(path: Path, where: str, record: Record) -> Iterator[Difference]:
+    """Yield what is wrong with the copy of a file and its metadata in the cache of a bucket, if they are there."""
+    if path.exists() and (size := path.stat().st_size) != record.size:
+        yield Difference(
+            where=where, what=f"has {size} bytes, not the {record.size} of its record", repair=_FETCHED_AGAIN
+        )
+    metadata = path.with_name(path.name + METADATA)
+    if metadata.exists() and files.sha256_of(metadata) != record.core_metadata:
+        yield Difference(where=where + METADATA, what="is not the metadata that was published", repair=_FETCHED_AGAIN)
+
+
 def _contents(store: Store, project: str) -> Iterator[Difference]:
     """Yield the files whose sha256 is not that of their record; skip files that are removed meanwhile."""
     try:
@@ -127,7 +130,8 @@ def _contents(store: Store, project: str) -> Iterator[Difference]:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size == file.record.size and files.sha256_of(path) != file.record.sha256:
                 what = "does not have the sha256 of its record"
-                yield Difference(where=_below(store.volume, path), what=what, repair=_LOST)
+                repair = _FETCHED_AGAIN if store.volume.is_cache else LOST
+                yield Difference(where=_below(store.volume, path), what=what, repair=repair)
 
 
 def _names(volume: Volume, content: Folder) -> Iterator[Difference]:
@@ -191,7 +195,7 @@ def _strays(volume: Volume) -> Iterator[Difference]:
         if not is_folder[name]:
             what = "is not in a project's folder, so no page lists it"
             yield Difference(where=where, what=what, repair="move it away and run: ppmctl index adopt")
-        elif not distribution.is_normalised(name):
+        elif not is_normalised(name):
             yield Difference(where=where, what="is not the normalised name of a project", repair="move it away")
 
 

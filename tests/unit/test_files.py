@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -244,3 +246,36 @@ def test_a_line_that_does_not_fit_on_the_disk_is_not_written(tmp_path: Path) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     files.append(path, b"third\n")
     assert path.read_bytes() == b"first\nthird\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "x"), "There is no space left on the disk."),
+        (OSError(errno.ENOSPC, "x", "/srv/ppm/f"), "There is no space left on the disk of /srv/ppm/f."),
+        (OSError(errno.EDQUOT, "x", b"/srv/f"), "The user's quota is used up on the disk of /srv/f."),
+        (OSError(errno.EROFS, "x", "/srv/f"), "The file system of /srv/f is mounted read-only."),
+        (OSError(errno.EACCES, "x", "/srv/f"), ""),
+        (ValueError("x"), ""),
+    ],
+)
+def test_errors_of_a_disk_are_named(error: Exception, message: str) -> None:
+    """Also where they caused another exception, and where SQLite met them."""
+    caused = RuntimeError("y")
+    caused.__cause__ = error
+    assert files.disk_error(error) == files.disk_error(caused) == message
+
+
+def test_a_full_or_read_only_disk_that_sqlite_meets_is_named(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "full.sqlite3")
+    database.execute("CREATE TABLE t (x)")
+    database.execute("PRAGMA max_page_count = 3")
+    with pytest.raises(sqlite3.OperationalError) as full:
+        database.execute("INSERT INTO t VALUES (zeroblob(100000))")
+    assert files.disk_error(full.value) == "There is no space left on the disk."
+    database.close()
+    read_only = sqlite3.connect(f"file:{tmp_path}/full.sqlite3?mode=ro", uri=True)
+    with pytest.raises(sqlite3.OperationalError) as refused:
+        read_only.execute("INSERT INTO t VALUES (1)")
+    assert files.disk_error(refused.value) == "A database of the volume, or its file system, is read-only."
+    read_only.close()

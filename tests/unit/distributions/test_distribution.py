@@ -16,7 +16,7 @@ import pytest
 from support import wheels
 from support.generated import given, st
 
-from ppmctl.distributions import archive, budget, distribution
+from ppmctl.distributions import archive, budget, distribution, names
 from ppmctl.distributions.distribution import InvalidDistribution
 
 
@@ -109,7 +109,7 @@ def test_any_text_is_parsed_or_refused_as_a_filename(text: str) -> None:
             name = distribution.parse_filename(filename)
         except InvalidDistribution:
             continue
-        assert distribution.is_normalised(name.project)
+        assert names.is_normalised(name.project)
         assert Path(filename).name == filename
         assert not filename.startswith(".")
 
@@ -761,13 +761,13 @@ def test_names_and_filenames_have_a_maximal_length() -> None:
     assert distribution.parse_filename(longest).project == "x"
     with pytest.raises(InvalidDistribution):
         distribution.parse_filename(longest.replace("x-", "xx-"))
-    for known in (distribution.is_name, distribution.is_normalised):
+    for known in (names.is_name, names.is_normalised):
         assert known("x" * 200)
         assert not known("x" * 201)
         assert not known("")
         assert not known("-x")
-    assert distribution.is_name("X.y_Z")
-    assert not distribution.is_normalised("X.y_Z")
+    assert names.is_name("X.y_Z")
+    assert not names.is_normalised("X.y_Z")
     assert distribution.normalise("X.y__Z") == "x-y-z"
 
 

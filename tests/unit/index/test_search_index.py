@@ -218,7 +218,7 @@ def test_texts_are_cut_and_can_be_stored(store: Store, monkeypatch: pytest.Monke
     SearchIndex(store).refresh()
     assert found(store, "odd first") == ["odd"]
     assert found(store, "last") == []
-    row = search_row.read(store.volume, "odd")
+    row = search_row.read(store, "odd")
     assert row is not None
     assert (row.listed.summary, len(row.keywords)) == ("? odd", search_row.MAX_KEYWORDS)
     assert len(row.description) == search_row.MAX_DESCRIPTION

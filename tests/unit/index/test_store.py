@@ -18,9 +18,10 @@ from support import wheels
 from ppmctl import files
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import pages, project_folder, transaction
+from ppmctl.index import change_rules, pages, project_folder, transaction
+from ppmctl.index.lookup import NotHere
 from ppmctl.index.recovery import repair
-from ppmctl.index.store import NotHere, Store
+from ppmctl.index.store import Store
 
 
 def put(store: Store, made: tuple[str, bytes], **options: Any) -> project_folder.Record:
@@ -790,7 +791,7 @@ def test_without_a_working_lock_the_first_of_two_puts_wins(store: Store, monkeyp
     """On a file system without flock the second put is refused, and the record of the first one stays."""
     made = wheels.wheel("x", "1.0")
     first = put(store, made)
-    monkeypatch.setattr(store, "_has_already", lambda *_arguments: False)
+    monkeypatch.setattr(change_rules, "is_published", lambda *_arguments: False)
     with pytest.raises(Refused, match="by another upload at the same moment") as refused:
         put(store, made)
     assert refused.value.status == 409

@@ -1,0 +1,79 @@
+"""`ppmctl index rebuild` with a bucket: make what can be made again in it, and bring the volume in line with it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from ppmctl import events
+from ppmctl.errors import PpmError
+from ppmctl.index import bucket_check
+from ppmctl.index.layout import Volume
+from ppmctl.index.mirror import Mirror
+from ppmctl.storage import head as heads
+from ppmctl.storage import keys
+from ppmctl.storage.head import Head
+from ppmctl.storage.names import SharedNames
+
+_AT_ONCE = 8  # projects
+
+
+class BucketRepair:
+    """Repairs names, files and the folders of the volume; collects the keys it wrote or removed, and the problems."""
+
+    def __init__(self, volume: Volume, mirror: Mirror) -> None:
+        self._volume = volume
+        self._mirror = mirror
+        self._bucket = mirror.bucket
+        self._guard = Lock()
+        self.written: list[str] = []
+        self.removed: list[str] = []
+        self.problems: list[str] = []
+
+    def run(self) -> None:
+        """Repair all projects of the bucket. Raise Unavailable if it can't be asked."""
+        projects = bucket_check.all_projects(self._bucket)
+        names = self._mirror.names()
+        with events.progress("Bucket", len(projects), unit="projects") as step:
+
+            def repaired(project: str) -> None:
+                try:
+                    self._project(project, is_named=project in names)
+                except (PpmError, OSError) as exc:
+                    self.problems.append(f"{project}: {exc}")
+                step(1)
+
+            with ThreadPoolExecutor(_AT_ONCE) as threads:
+                list(threads.map(repaired, projects))
+
+    def _project(self, project: str, *, is_named: bool) -> None:
+        version = heads.read(self._bucket, project)
+        if version is not None:
+            if not is_named:
+                SharedNames(self._bucket, self._volume.names).add(project)
+                self._note(self.written, keys.names(keys.shard(project)))
+            self._mirror.forget(project)  # so that the whole folder is compared
+            self._mirror.pull(project)
+            self._objects(project, version.head)
+        for stray in bucket_check.strays(self._bucket, project, version.head if version else Head()):
+            self._bucket.delete(stray.key)
+            self._note(self.removed, stray.key)
+
+    def _objects(self, project: str, head: Head) -> None:
+        """Write the objects again that are missing in the bucket, or too short, and whole on this volume."""
+        present = {each.key: each.size for each in self._bucket.listing(keys.packages(project))}
+        for suffix, filename, key in bucket_check.named_objects(project, head):
+            record = head.files[filename].record
+            if key in present and (suffix or present[key] == record["size"]):
+                continue
+            sha256 = record[bucket_check.HASHES[suffix]]
+            path = bucket_check.has_good_copy(self._volume, project, filename + suffix, sha256)
+            if path is None:
+                self.problems.append(f"{key} is missing in the bucket, and this node does not have it.")
+                continue
+            self._bucket.upload(key, path)
+            self._note(self.written, key)
+
+    def _note(self, noted: list[str], key: str) -> None:
+        with self._guard:
+            noted.append(key)

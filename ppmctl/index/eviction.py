@@ -1,0 +1,89 @@
+"""Remove from the disk the files of a bucket that were read longest ago, when they are larger than a limit together.
+
+Only distributions are removed, because everything else is small and needed for pages: the bucket has them, and the
+next request fetches them again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ppmctl.distributions.environment_revision import environment_of
+from ppmctl.index import pages
+from ppmctl.index.layout import RECORD, SIDE_FILES, Volume
+
+log = logging.getLogger(__name__)
+
+_EVERY = 60.0  # seconds between two looks at all files
+_UNTIL = 0.9  # of the limit is left
+_IN_USE = 60.0  # seconds for which a file stays that was read or fetched
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedFile:
+    """A file on the disk: its size in bytes, and when it was read or fetched last."""
+
+    path: str
+    size: int
+    used: float
+
+
+class Eviction:
+    """Keeps the files of one volume below `limit` bytes."""
+
+    def __init__(self, volume: Volume, limit: int) -> None:
+        self._volume = volume
+        self._limit = limit
+
+    def run(self) -> None:
+        """Look at all files each minute, for ever."""
+        pause = threading.Event()
+        while True:
+            try:
+                self.evict()
+            except OSError as exc:
+                log.error("Files that were read long ago can't be removed: %s", exc)
+            pause.wait(_EVERY)
+
+    def evict(self, *, now: float | None = None) -> list[str]:
+        """Remove the files that were read longest ago, if all are larger than the limit; return their paths."""
+        now = time.time() if now is None else now
+        files = sorted(cached_files(self._volume), key=lambda file: file.used)
+        size, removed = sum(file.size for file in files), []
+        if size <= self._limit:
+            return []
+        for file in files:
+            if size <= self._limit * _UNTIL or now - file.used < _IN_USE:
+                break
+            Path(file.path).unlink(missing_ok=True)
+            removed.append(file.path)
+            size -= file.size
+        log.info("Removed %d files that were read longest ago from the disk.", len(removed))
+        return removed
+
+
+def cached_files(volume: Volume) -> Iterator[CachedFile]:
+    """Yield the files that may be removed: those with a record, of projects that were compared with the bucket.
+
+    Those of environments stay, because the forms of an environment are made of them.
+    """
+    for project in pages.projects(volume):
+        if environment_of(project) is not None or not volume.head(project).exists():
+            continue
+        with os.scandir(volume.project(project)) as entries:
+            found = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
+        for name, entry in found.items():
+            if name.endswith(SIDE_FILES) or name + RECORD not in found:
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            # without atime (noatime), the time at which it was fetched counts
+            yield CachedFile(path=entry.path, size=status.st_size, used=max(status.st_atime, status.st_ctime))

@@ -1,0 +1,173 @@
+"""Compare what the disk has of a project with the bucket before it is read, at most about once a second.
+
+A mark in `index/current/` says that a project's pages were compared less than a second ago. While it exists, nginx
+sends pages and files from the disk without asking the application.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotDone
+from pathlib import Path
+
+from ppmctl.errors import PpmError
+from ppmctl.index.layout import ROOT_MARK, Volume
+from ppmctl.index.pages import JSON_PAGE
+from ppmctl.storage.bucket import Unavailable
+
+log = logging.getLogger(__name__)
+
+ROOT = ROOT_MARK  # compared instead of a project: the list of all projects
+
+_FRESH = 0.9  # seconds for which a comparison counts, from its begin
+_SWEEP_EVERY = 0.1  # seconds between two looks at the marks, while there are some
+_IDLE = 1.0  # the same, without a mark
+_LIMIT = 5.0  # seconds that a request waits for the bucket
+_THREADS = 16  # comparisons at the same time
+
+
+class Freshness:
+    """Comparisons of one volume's projects with its bucket, for any number of threads.
+
+    `pull` compares a project, or with ROOT the list of projects, and updates the disk; it raises Unavailable if the
+    bucket can't be asked. Until a comparison succeeds again, there is only one at a time, and other requests do not
+    wait for it: what is on the disk is sent without delay.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        pull: Callable[[str], object],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        limit: float = _LIMIT,
+    ) -> None:
+        self._volume = volume
+        self._pull = pull
+        self._clock = clock
+        self._limit = limit
+        self._guard = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._compared: dict[str, float] = {}  # when the last comparison of each project began
+        self._running: dict[str, Future[bool]] = {}
+        self._is_away = False
+        self._marked = threading.Event()
+
+    @property
+    def is_away(self) -> bool:
+        """Return whether the bucket did not answer the last time."""
+        return self._is_away
+
+    def compare(self, project: str) -> bool:
+        """Return whether the disk has what the bucket had less than a second ago; False if that is not known now."""
+        asked = self._clock()
+        while True:
+            with self._guard:
+                if self._compared.get(project, -_FRESH) > asked - _FRESH:
+                    return True
+                job = self._running.get(project)
+                if self._is_away and self._running:
+                    return False
+                if job is None:
+                    job = self._running[project] = self._threads().submit(self._run, project)
+            try:
+                if not job.result(max(self._limit - (self._clock() - asked), 0)):
+                    return False
+            except NotDone:
+                self._fails(f"It does not answer within {self._limit:g} seconds")
+                return False
+
+    def sweep(self, *, age: float = _FRESH) -> bool:
+        """Remove the marks of at least this age, in seconds; return whether some are left."""
+        now, is_left = time.time(), False
+        try:
+            with os.scandir(self._volume.current) as entries:
+                for entry in entries:
+                    try:
+                        if 0 <= now - entry.stat().st_mtime < age:
+                            is_left = True
+                        else:
+                            Path(entry.path).unlink()
+                    except FileNotFoundError:
+                        continue
+        except FileNotFoundError:
+            return False
+        return is_left
+
+    def run(self) -> None:
+        """Remove old marks for ever, also those that a killed process has left."""
+        while True:
+            self._marked.clear()
+            try:
+                is_left = self.sweep()
+            except OSError as exc:
+                log.error("Marks in %s can't be removed: %s", self._volume.current, exc)
+                is_left = False
+            with self._guard:
+                old = self._clock() - _FRESH
+                for project in [name for name, began in self._compared.items() if began <= old]:
+                    del self._compared[project]
+            if is_left or self._marked.wait(_IDLE):
+                time.sleep(_SWEEP_EVERY)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:  # made at the first use, so after a fork
+            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="compare")
+        return self._pool
+
+    def _run(self, project: str) -> bool:
+        began, moment = self._clock(), time.time()
+        is_known = False
+        try:
+            self._pull(project)
+            self._mark(project, moment)
+            is_known = True
+        except Unavailable as exc:
+            self._fails(exc.phrase)
+        except (OSError, PpmError) as exc:  # a full disk, or a damaged file
+            log.error("%s can't be brought up to date: %s", project, exc)
+        finally:
+            with self._guard:
+                del self._running[project]
+                if is_known:
+                    self._compared[project] = began
+                    if self._is_away:
+                        log.warning("The bucket answers again.")
+                    self._is_away = False
+        return is_known
+
+    def _fails(self, reason: str) -> None:
+        with self._guard:
+            if not self._is_away:
+                log.error("The bucket can't be asked; what is on the disk is served: %s.", reason)
+            self._is_away = True
+
+    def _mark(self, project: str, moment: float) -> None:
+        """Set the mark of a project that has a page. Without a page only the application can tell what is right."""
+        pages = self._volume.simple if project == ROOT else self._volume.pages(project)
+        if not (pages / JSON_PAGE).exists():
+            return
+        path = self._volume.current_mark(project)
+        try:
+            _touch(path, moment)
+        except OSError as exc:  # on a full disk, for example: the application answers
+            log.warning("%s can't be written: %s", path, exc)
+        self._marked.set()
+
+
+def _touch(path: Path, moment: float) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, flags, 0o644)
+    try:
+        os.utime(descriptor, (moment, moment))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,294 @@
+"""Choose old releases to yank, and those to remove after a waiting time: a plan, and its application.
+
+Never the latest release of a project, never one that a shared environment's lock or exact requirement names, and no
+revision of an environment. `prune.json` in the volume has what a run yanked and when; a release that someone has
+unyanked since then is left alone from then on.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any, Literal, Protocol
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from ppmctl import files
+from ppmctl.distributions.environment_revision import LOCK, REQUIREMENTS, environment_of, parse_requirements
+from ppmctl.distributions.environment_wheel import NotARevision, read_forms
+from ppmctl.errors import PpmError
+from ppmctl.index import environment_files, project_folder
+from ppmctl.index.layout import Volume
+from ppmctl.index.project_folder import Folder, StoredFile
+from ppmctl.index.store import Store
+
+Names = Mapping[tuple[str, Version], str]  # a project's release → the environment that names it
+
+
+class Usage(Protocol):
+    """The days of the last installs; see ppmctl.downloads.usage."""
+
+    @property
+    def since(self) -> date | None:
+        """Return the first day that was counted; None if no day was."""
+
+    def of(self, project: str, version: str) -> date | None:
+        """Return the day of the last install of a release; None if there was none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What to prune; a rule that is None selects nothing.
+
+    `keep`: the number of final releases of each series (major.minor) to keep. `prereleases`: the age from which
+    pre-releases go. `unused`: the time without an install. `wait`: the time between yank and removal. `projects`:
+    patterns of normalised names.
+    """
+
+    keep: int | None = None
+    prereleases: timedelta | None = None
+    unused: timedelta | None = None
+    wait: timedelta = timedelta(days=30)
+    projects: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A release, what is to be done with its files, and why."""
+
+    project: str
+    version: str
+    action: Literal["yank", "remove", "keep"]
+    why: str
+    filenames: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Release:
+    """The files of a version in its project."""
+
+    project: str
+    version: Version
+    files: tuple[StoredFile, ...]
+
+    @property
+    def is_yanked(self) -> bool:
+        return all(file.yanked is not None for file in self.files)
+
+    @property
+    def series(self) -> tuple[int, int, int]:
+        return (self.version.epoch, self.version.major, self.version.minor)
+
+    @property
+    def uploaded(self) -> datetime:
+        return max(datetime.fromisoformat(file.record.upload_time) for file in self.files)
+
+    def step(self, action: Literal["yank", "remove", "keep"], why: str) -> Step:
+        names = tuple(file.filename for file in self.files)
+        return Step(project=self.project, version=str(self.version), action=action, why=why, filenames=names)
+
+
+@dataclass(kw_only=True)
+class _State:
+    """The content of prune.json: by filename when it was yanked, why, and whether the yank was done."""
+
+    volume: Volume
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, volume: Volume) -> _State:
+        """Read it. Raise PpmError if it is damaged: without it nobody knows what waits for its removal."""
+        try:
+            content = json.loads(volume.pruned.read_bytes())
+            for entry in content.values():
+                datetime.fromisoformat(entry["yanked"])
+            return cls(volume=volume, files=content)
+        except FileNotFoundError:
+            return cls(volume=volume)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            hint = "Delete it: what was yanked stays yanked, and waits again."
+            raise PpmError(f"{volume.pruned} is not a list of yanked files.", hint=hint) from exc
+
+    def write(self) -> None:
+        files.write_atomic(self.volume.pruned, json.dumps(self.files, indent=1).encode() + b"\n", sync=True)
+
+    def has_undone(self, file: StoredFile) -> bool:
+        """Return whether someone unyanked a file that a run had yanked."""
+        entry = self.files.get(file.filename)
+        return entry is not None and entry.get("done") is True and file.yanked is None
+
+    def yanked(self, release: _Release) -> datetime | None:
+        """Return when a run yanked all files of a release; None if it did not."""
+        entries = [self.files.get(file.filename) for file in release.files]
+        if not release.is_yanked or not all(entries):
+            return None
+        return max(datetime.fromisoformat(entry["yanked"]) for entry in entries if entry)
+
+
+def plan(store: Store, rules: Rules, usage: Usage, *, now: datetime | None = None) -> list[Step]:
+    """Return the steps for all projects that match, by project and version; nothing is changed.
+
+    Raise PpmError for a lock that can't be read: what it names would not be known.
+    """
+    now = now or datetime.now(UTC)
+    state, named = _State.read(store.volume), _named(store)
+    steps: list[Step] = []
+    for project in store.projects():
+        if environment_of(project) is None and any(fnmatchcase(project, glob) for glob in rules.projects):
+            content = project_folder.read(store.volume, project)
+            if content is not None and not content.status.is_quarantined:
+                steps += _steps(_releases(content), rules, usage, state, named, now)
+    return steps
+
+
+def apply(store: Store, steps: list[Step], *, now: datetime | None = None) -> Iterator[tuple[str, str, str]]:
+    """Make the changes of a plan; yield the action, the filename and the reason of each when it is done.
+
+    An interrupted run is continued by the next: a file is noted before it is yanked.
+    """
+    now = now or datetime.now(UTC)
+    with files.lock(store.volume.prune_lock):
+        state = _State.read(store.volume)
+        for step in steps:
+            if step.action == "yank":
+                for name in step.filenames:
+                    state.files[name] = {"yanked": project_folder.timestamp(now), "why": step.why, "done": False}
+        state.write()
+        for step in steps:
+            for name in step.filenames if step.action != "keep" else ():
+                if step.action == "yank":
+                    store.yank(step.project, name, f"Pruned: {step.why}")
+                    state.files[name]["done"] = True
+                else:
+                    store.remove(step.project, name)
+                    state.files.pop(name, None)
+                yield step.action, name, step.why
+        state.write()
+
+
+def _releases(content: Folder) -> list[_Release]:
+    by_version: dict[Version, list[StoredFile]] = defaultdict(list)
+    for file in content.files:
+        by_version[Version(file.record.version)].append(file)
+    return [
+        _Release(project=content.project, version=version, files=tuple(of_version))
+        for version, of_version in sorted(by_version.items())
+    ]
+
+
+def _steps(
+    releases: list[_Release], rules: Rules, usage: Usage, state: _State, named: Names, now: datetime
+) -> Iterator[Step]:
+    listed = [release for release in releases if not release.is_yanked]
+    finals = [release for release in listed if not release.version.is_prerelease]
+    latest = max(finals or listed, key=lambda release: release.version, default=None)
+    surplus = _surplus(finals, rules.keep)
+    for release in releases:
+        environment = named.get((release.project, release.version))
+        if release.is_yanked:
+            yield from _after_waiting(release, rules, usage, state, environment, now)
+            continue
+        why = _reason(release, rules, usage, surplus, now)
+        if not why or release is latest:
+            continue
+        if environment:
+            yield release.step("keep", f"the environment {environment} names it")
+        elif any(state.has_undone(file) for file in release.files):
+            yield release.step("keep", "it was unyanked after an earlier run")
+        else:
+            yield release.step("yank", why)
+
+
+def _surplus(finals: list[_Release], keep: int | None) -> set[Version]:
+    """Return the versions that are not among the newest `keep` of their series."""
+    if keep is None:
+        return set()
+    by_series: dict[tuple[int, int, int], list[Version]] = defaultdict(list)
+    for release in finals:  # sorted by version
+        by_series[release.series].append(release.version)
+    return {version for versions in by_series.values() for version in versions[:-keep]}
+
+
+def _reason(release: _Release, rules: Rules, usage: Usage, surplus: set[Version], now: datetime) -> str:
+    """Return the rule that selects a release, or ""."""
+    if release.version in surplus:
+        return f"not among the newest {rules.keep} of {release.version.major}.{release.version.minor}"
+    age = now - release.uploaded
+    if rules.prereleases is not None and release.version.is_prerelease and age > rules.prereleases:
+        return f"a pre-release older than {rules.prereleases.days} days"
+    if rules.unused is not None and age > rules.unused and _is_unused(release, rules.unused, usage, now):
+        return f"not installed for {rules.unused.days} days"
+    return ""
+
+
+def _is_unused(release: _Release, unused: timedelta, usage: Usage, now: datetime) -> bool:
+    """Return whether no install was counted for so long; what was not counted for so long is not known."""
+    limit = (now - unused).date()
+    last = usage.of(release.project, str(release.version))
+    return usage.since is not None and usage.since <= limit and (last is None or last < limit)
+
+
+def _after_waiting(
+    release: _Release, rules: Rules, usage: Usage, state: _State, environment: str | None, now: datetime
+) -> Iterator[Step]:
+    """Yield the removal of a release that a run yanked long enough ago, or why it stays."""
+    yanked = state.yanked(release)
+    if yanked is None or now - yanked < rules.wait:
+        return
+    last = usage.of(release.project, str(release.version))
+    if environment:
+        yield release.step("keep", f"the environment {environment} names it")
+    elif last is not None and last > yanked.date():
+        yield release.step("keep", f"it was installed on {last}, after the yank")
+    else:
+        yield release.step("remove", f"yanked on {yanked.date()}: {state.files[release.files[0].filename]['why']}")
+
+
+def _named(store: Store) -> dict[tuple[str, Version], str]:
+    """Return the releases that the environments name exactly, in any revision, unless they were deleted."""
+    named: dict[tuple[str, Version], str] = {}
+    for project in store.projects():
+        content = None if environment_of(project) is None else project_folder.read(store.volume, project)
+        if content is None or content.status.state == "archived":
+            continue
+        for revision in environment_files.revisions(content):
+            where = f"{environment_of(project)}@{revision.number}"
+            path = project_folder.locate(store.volume, project, revision.file.filename)
+            try:
+                forms = read_forms(path)
+            except (NotARevision, FileNotFoundError):
+                continue  # it only has such a name
+            for name, version in (*_locked(forms.get(LOCK, b""), where), *_required(forms[REQUIREMENTS])):
+                named.setdefault((name, version), where)
+    return named
+
+
+def _locked(lock: bytes, where: str) -> Iterator[tuple[str, Version]]:
+    try:
+        packages = tomllib.loads(lock.decode()).get("packages", [])
+        for package in packages:
+            if "version" in package:
+                yield str(canonicalize_name(package["name"])), Version(package["version"])
+    except (ValueError, KeyError, TypeError, InvalidVersion) as exc:
+        raise PpmError(f"The lock of the environment {where} can't be read, so nothing is pruned: {exc}.") from exc
+
+
+def _required(requirements: bytes) -> Iterator[tuple[str, Version]]:
+    for text in parse_requirements(requirements):
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # an old revision; no tool can install it
+        for each in requirement.specifier:
+            if each.operator in ("==", "===") and not each.version.endswith(".*"):
+                try:
+                    yield str(canonicalize_name(requirement.name)), Version(each.version)
+                except InvalidVersion:
+                    continue  # === takes any text

@@ -1,0 +1,1 @@
+"""Move an index between a volume and a bucket."""

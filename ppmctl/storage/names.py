@@ -1,0 +1,121 @@
+"""The names of all projects of a bucket, in a few objects, so that no node ever lists the bucket.
+
+A name is added before its project's first head is created, so every project has its name; a name whose first upload
+failed has no project. Names are never removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Lock
+
+from ppmctl import files
+from ppmctl.errors import NOT_SUCH_JSON, PpmError
+from ppmctl.storage import keys
+from ppmctl.storage.bucket import Bucket, Changed, Exists, Found, NotChanged, Unavailable
+
+_ATTEMPTS = 50
+_MISSING = "missing"  # beside the copies of the shards
+
+
+class SharedNames:
+    """The names, with a copy in `folder`: a shard that did not change is not sent again."""
+
+    def __init__(self, bucket: Bucket, folder: Path) -> None:
+        self._bucket = bucket
+        self._folder = folder
+        self._guard = Lock()
+        self._shards: dict[str, tuple[str, frozenset[str]]] = {}
+
+    def known(self) -> frozenset[str]:
+        """Return the names as they were last read."""
+        return frozenset().union(*(self._known(shard)[1] for shard in keys.SHARDS))
+
+    def has(self, project: str) -> bool:
+        """Return whether a name is there now."""
+        return project in self._read(keys.shard(project))[1]
+
+    def read_all(self) -> frozenset[str]:
+        """Return all names as they are now."""
+        return frozenset().union(*(self._read(shard)[1] for shard in keys.SHARDS))
+
+    def note(self, project: str, *, exists: bool) -> None:
+        """Note whether a name has a project: the list of projects leaves out one whose first upload failed."""
+        with self._guard:
+            missing = _missing(self._folder)
+            if exists == (project in missing):
+                changed = missing - {project} if exists else missing | {project}
+                self._folder.mkdir(parents=True, exist_ok=True)
+                files.write_atomic(self._folder / _MISSING, as_object(changed))
+
+    def add(self, project: str) -> None:
+        """Add a name, unless it is known to be there."""
+        shard = keys.shard(project)
+        tag, names = self._known(shard)
+        for _ in range(_ATTEMPTS):
+            if project in names:
+                return
+            names |= {project}
+            content = as_object(names)
+            try:
+                key = keys.names(shard)
+                tag = self._bucket.replace(key, content, tag) if tag else self._bucket.create(key, content)
+            except (Changed, Exists):
+                tag, names = self._read(shard)
+            else:
+                self._keep(shard, Found(content=content, tag=tag))
+                return
+        raise Unavailable("The names of projects are changed by other nodes all the time.", hint="Try again.")
+
+    def _read(self, shard: str) -> tuple[str, frozenset[str]]:
+        known = self._known(shard)
+        try:
+            found = self._bucket.read(keys.names(shard), unless=known[0] or None)
+        except NotChanged:
+            return known
+        return ("", frozenset()) if found is None else self._keep(shard, found)
+
+    def _known(self, shard: str) -> tuple[str, frozenset[str]]:
+        """Return the tag and the names of a shard as they were last read; "" without a tag."""
+        with self._guard:
+            if shard not in self._shards:
+                self._shards[shard] = _copy(self._folder / shard)
+            return self._shards[shard]
+
+    def _keep(self, shard: str, found: Found) -> tuple[str, frozenset[str]]:
+        try:
+            names = frozenset(str(name) for name in json.loads(found.content))
+        except NOT_SUCH_JSON as exc:
+            raise PpmError(f"{keys.names(shard)} is not a list of names.", hint="ppmctl index check") from exc
+        with self._guard:
+            self._shards[shard] = found.tag, names
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(self._folder / shard, found.tag.encode() + b"\n" + found.content)
+        return found.tag, names
+
+
+def copied(folder: Path) -> frozenset[str]:
+    """Return the names of the copy in `folder`, without those that were noted to have no project."""
+    return frozenset().union(*(_copy(folder / shard)[1] for shard in keys.SHARDS)) - _missing(folder)
+
+
+def _missing(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(json.loads((folder / _MISSING).read_bytes()))
+    except (FileNotFoundError, *NOT_SUCH_JSON):
+        return frozenset()
+
+
+def _copy(path: Path) -> tuple[str, frozenset[str]]:
+    try:
+        tag, _, content = path.read_bytes().partition(b"\n")
+        return tag.decode(), frozenset(json.loads(content))
+    except (FileNotFoundError, *NOT_SUCH_JSON):  # made again by the next read
+        return "", frozenset()
+
+
+def as_object(names: Iterable[str]) -> bytes:
+    """Return the content of the object with these names."""
+    return json.dumps(sorted(names), separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,265 @@
+"""Changes at several nodes on one bucket: what one acknowledges, the others show; of two at once one succeeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import wheels
+from support.folder_bucket import FolderBucket
+from support.nodes import new_node
+
+from ppmctl.distributions import distribution
+from ppmctl.errors import PpmError, Refused
+from ppmctl.index import pages
+from ppmctl.index.lookup import NotHere
+from ppmctl.index.project_folder import Record
+from ppmctl.index.store import Store
+from ppmctl.storage import configured, keys
+from ppmctl.storage import head as heads
+from ppmctl.storage.bucket import Unavailable
+from ppmctl.storage.names import SharedNames
+
+ONE, TWO = wheels.wheel("demo", "1.0"), wheels.wheel("demo", "2.0")
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"memory://{tmp_path.name}-{request.node.name}"
+
+
+@pytest.fixture
+def here(tmp_path: Path, address: str) -> Store:
+    return new_node(tmp_path / "here", address)
+
+
+@pytest.fixture
+def other(tmp_path: Path, address: str) -> Store:
+    return new_node(tmp_path / "other", address)
+
+
+def put(store: Store, made: tuple[str, bytes], **options: Any) -> Record | None:
+    with store.area.new_file() as received:
+        received.write(made[1])
+        received.finish()
+        dist = distribution.inspect(received.path, made[0])
+        return store.put(received, dist, by="tester", **options)
+
+
+def listed(store: Store, project: str = "demo") -> list[str]:
+    """Return the files on the project's page at a node that compares it with the bucket first."""
+    store.pull(project)
+    page = json.loads((store.volume.pages(project) / pages.JSON_PAGE).read_bytes())
+    return [file["filename"] for file in page["files"]]
+
+
+def test_what_one_node_publishes_is_listed_and_fetched_at_another(here: Store, other: Store) -> None:
+    record = put(here, ONE)
+    assert record is not None
+    assert listed(here) == listed(other) == [ONE[0]]
+    path = other.volume.file("demo", ONE[0])
+    assert not path.exists(), "files are fetched when they are read"
+    assert other.has_file("demo", ONE[0])
+    assert other.read("demo").files[0].record == record
+    assert other.mirror is not None
+    assert other.mirror.fetch("demo", ONE[0]).read_bytes() == ONE[1]
+    assert path.stat().st_mode & 0o777 == 0o644
+    kept = here.volume.file("demo", ONE[0] + ".metadata").read_bytes()
+    assert other.mirror.fetch("demo", ONE[0] + ".metadata").read_bytes() == kept
+    assert here.volume.file("demo", ONE[0]).read_bytes() == ONE[1]
+    assert pages.marked(other.volume) == [".root"]
+
+
+def test_an_upload_takes_at_most_five_requests_besides_the_audit(here: Store, other: Store) -> None:
+    for store in (here, other):  # a node looks at the bucket once when it starts
+        store.pull("anything")
+    assert here.mirror is not None
+    counts = here.mirror.bucket.counts
+    for made, most in ((ONE, 5), (TWO, 4)):
+        counts.clear()
+        put(here, made, attestations=wheels.attestations(made))
+        assert counts == {"write": most}
+    counts.clear()
+    other.pull("demo")
+    assert counts == {"read": 2}
+    counts.clear()
+    other.pull("demo")
+    assert counts == {"read": 1}
+
+
+def test_pages_have_the_same_serial_and_etag_at_every_node(here: Store, other: Store) -> None:
+    put(here, ONE)
+    for store, reason in ((here, "a"), (other, "b"), (here, "c")):
+        store.yank("demo", "1.0", reason)
+        here.pull("demo")
+        other.pull("demo")
+        one, two = (each.volume.pages("demo") / pages.JSON_PAGE for each in (here, other))
+        assert one.read_bytes() == two.read_bytes()
+        assert one.stat().st_mtime == two.stat().st_mtime
+
+
+def test_a_name_is_taken_once_whatever_a_node_knows(here: Store, other: Store) -> None:
+    put(here, ONE)
+    changed = (ONE[0], wheels.wheel("demo", "1.0", summary="other")[1])
+    with pytest.raises(Refused, match="already in this index with other content"):
+        put(other, changed)
+    assert put(other, ONE) is None
+    assert put(other, TWO) is not None
+    assert put(here, TWO) is None
+    assert listed(here) == listed(other) == [ONE[0], TWO[0]]
+
+
+@pytest.mark.parametrize("fate", ["lost", "cut"])
+def test_a_head_whose_answer_is_lost_is_written_once(
+    fate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = FolderBucket("memory://lost", tmp_path / "bucket")
+    monkeypatch.setattr(configured, "opened", lambda _address: bucket)
+    store = new_node(tmp_path / "node", "memory://lost")
+    store.pull("demo")
+    bucket.trouble(**{fate: [4]})  # file, metadata, name, head
+    record = put(store, ONE)
+    assert record is not None
+    bucket.trouble(**{fate: [1]})
+    assert store.yank("demo", "1.0", "broken") == [ONE[0]]
+    head = heads.read(bucket, "demo")
+    assert head is not None
+    assert (head.head.serial, head.head.files[ONE[0]].yanked) == (2, "broken")
+    assert listed(store) == [ONE[0]]
+
+
+def test_without_the_bucket_a_change_is_refused_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = FolderBucket("memory://away", tmp_path / "bucket")
+    monkeypatch.setattr(configured, "opened", lambda _address: bucket)
+    store = new_node(tmp_path / "node", "memory://away")
+    put(store, ONE)
+    bucket.is_away = True
+    for change in (lambda: put(store, TWO), lambda: store.yank("demo", "1.0"), lambda: store.pull("demo")):
+        with pytest.raises(Unavailable) as refused:
+            change()
+        assert refused.value.status == 503
+    bucket.is_away = False
+    assert listed(store) == [ONE[0]]
+    assert store.read("demo").files[0].yanked is None
+
+
+def test_a_node_does_not_use_a_bucket_that_was_emptied(here: Store) -> None:
+    put(here, ONE)
+    assert here.mirror is not None
+    here.mirror.bucket.delete(*here.mirror.bucket.keys(""))
+    again = Store(here.volume)
+    with pytest.raises(PpmError, match="cache of another bucket"):
+        put(again, TWO)
+    assert list(here.mirror.bucket.keys("")) == []
+
+
+def test_yanks_removals_and_states_follow(here: Store, other: Store) -> None:
+    put(here, ONE)
+    put(here, TWO)
+    assert other.yank("demo", "1.0", "broken") == [ONE[0]]
+    here.pull("demo")
+    assert [file.yanked for file in here.read("demo").files] == ["broken", None]
+    here.unyank("demo", "1.0")
+    assert here.remove("demo", "2.0") == [TWO[0]]
+    assert listed(other) == [ONE[0]]
+    assert other.read("demo").files[0].yanked is None
+    with pytest.raises(Refused, match="was removed"):
+        put(other, TWO)
+    other.set_status("demo", "quarantined", "malware")
+    assert listed(here) == []
+    assert not here.has_file("demo", ONE[0])
+    assert not here.volume.file("demo", ONE[0]).exists()
+    with pytest.raises(Refused, match="quarantined"):
+        put(here, wheels.wheel("demo", "3.0"))
+    here.set_status("demo", "active")
+    assert listed(other) == [ONE[0]]
+    assert here.volume.file("demo", ONE[0]).exists()
+
+
+def test_a_removed_file_leaves_the_bucket_and_every_node(here: Store, other: Store) -> None:
+    attestations = wheels.attestations(ONE)
+    put(here, ONE, attestations=attestations)
+    other.pull("demo")
+    assert other.mirror is not None
+    assert other.mirror.fetch("demo", ONE[0] + ".provenance").exists()
+    other.mirror.fetch("demo", ONE[0])
+    assert len(list(other.mirror.bucket.keys(keys.PACKAGES))) == 3
+    here.remove("demo", ONE[0])
+    assert list(other.mirror.bucket.keys(keys.PACKAGES)) == []
+    other.pull("demo")
+    assert sorted(path.name for path in other.volume.project("demo").iterdir()) == [ONE[0] + ".removed"]
+
+
+def test_a_file_that_another_node_removed_meanwhile_is_not_found(here: Store, other: Store) -> None:
+    put(here, ONE)
+    other.pull("demo")
+    here.remove("demo", "1.0")
+    assert other.mirror is not None
+    with pytest.raises(FileNotFoundError):
+        other.mirror.fetch("demo", ONE[0])
+    assert other.read("demo").files == ()
+
+
+def test_a_project_that_does_not_exist(here: Store, other: Store) -> None:
+    here.pull("demo")
+    assert not here.has_project("demo")
+    for change in (lambda: here.yank("demo", "1.0"), lambda: here.set_status("demo", "archived")):
+        with pytest.raises(NotHere):
+            change()
+    put(other, ONE)
+    assert here.yank("demo", "1.0") == [ONE[0]]
+
+
+def test_a_claim_is_known_everywhere(here: Store, other: Store) -> None:
+    claim = here.claim("demo", by="admin")
+    assert other.claim("demo", by="another") == claim
+    assert other.claim_of("demo") == claim
+    other.unclaim("demo")
+    assert here.claim_of("demo") is None
+
+
+def test_names_of_projects_that_nobody_read_here_are_listed(here: Store, other: Store) -> None:
+    put(here, ONE)
+    assert other.mirror is not None
+    assert other.mirror.names() == {"demo"}
+    assert other.root_is_old.is_set()
+    assert other.projects() == ["demo"]
+
+
+def test_a_name_whose_first_upload_failed_is_in_no_list(here: Store, other: Store) -> None:
+    assert here.mirror is not None
+    here.mirror.join()
+    SharedNames(here.mirror.bucket, here.volume.names).add("demo")
+    assert other.mirror is not None
+    assert other.mirror.names() == {"demo"}
+    other.pull("demo")
+    assert not other.has_project("demo")
+    assert other.projects() == []
+    put(here, ONE)
+    other.pull("demo")
+    assert other.projects() == ["demo"]
+
+
+def test_an_interrupted_update_is_completed_by_the_next(here: Store, other: Store) -> None:
+    put(here, ONE)
+    other.pull("demo")
+    here.yank("demo", "1.0", "broken")
+    other.pull("demo")
+    # as if a process had been killed after the yank of a newer head was written, and before the head was noted
+    other.volume.side_file("demo", ONE[0], ".yanked").write_text("newer\n", encoding="utf-8")
+    pages.mark(other.volume, "demo")
+    put(here, TWO)
+    assert listed(other) == [ONE[0], TWO[0]]
+    assert other.read("demo").files[0].yanked == "broken"
+    assert "demo" not in pages.marked(other.volume)
+
+
+def test_a_volume_is_the_cache_of_one_bucket(here: Store) -> None:
+    put(here, ONE)
+    again = new_node(here.volume.root, f"{here.volume.bucket}-another")
+    with pytest.raises(PpmError, match="cache of another bucket"):
+        put(again, TWO)

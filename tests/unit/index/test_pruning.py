@@ -1,0 +1,197 @@
+"""What `package prune` selects, what it never selects, and the waiting time before a removal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from support import wheels
+
+from ppmctl.distributions import distribution, environment_wheel
+from ppmctl.distributions.environment_revision import Revision
+from ppmctl.errors import PpmError
+from ppmctl.index import project_folder, pruning
+from ppmctl.index.pruning import Rules, Step
+from ppmctl.index.store import Store
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+LOCK = """\
+lock-version = "1.0"
+created-by = "a test"
+
+[[packages]]
+name = "app"
+version = "1.0.0"
+
+[[packages.wheels]]
+name = "app-1.0.0-py3-none-any.whl"
+url = "https://x.test/app-1.0.0-py3-none-any.whl"
+hashes = { sha256 = "0000000000000000000000000000000000000000000000000000000000000000" }
+"""
+
+
+@dataclass(kw_only=True)
+class Counted:
+    """Downloads that were counted."""
+
+    since: date | None = None
+    days: dict[tuple[str, str], date] = field(default_factory=dict)
+
+    def of(self, project: str, version: str) -> date | None:
+        return self.days.get((project, version))
+
+
+NOTHING_COUNTED = Counted()
+
+
+def put(store: Store, name: str, content: bytes, *, days_old: int = 400) -> None:
+    with store.area.new_file() as received:
+        received.write(content)
+        received.finish()
+        dist = distribution.inspect(received.path, name)
+        when = project_folder.timestamp(NOW - days_old * DAY)
+        assert store.put(received, dist, by="tester", upload_time=when)
+
+
+def publish(store: Store, *versions: str, project: str = "app", days_old: int = 400) -> None:
+    for version in versions:
+        put(store, *wheels.wheel(project, version), days_old=days_old)
+
+
+def environment(store: Store, number: int, *requirements: str, lock: str | None = None) -> None:
+    revision = Revision(name="ml", number=number, requirements=requirements, change="made", lock=lock)
+    put(store, revision.filename, environment_wheel.to_wheel(revision))
+
+
+def run(store: Store, rules: Rules, counted: Counted = NOTHING_COUNTED, *, now: datetime = NOW) -> list[Step]:
+    """Plan and apply."""
+    steps = pruning.plan(store, rules, counted, now=now)
+    assert list(pruning.apply(store, steps, now=now)) == [
+        (step.action, name, step.why) for step in steps if step.action != "keep" for name in step.filenames
+    ]
+    return steps
+
+
+def chosen(steps: list[Step], action: str = "yank") -> list[str]:
+    return [step.version for step in steps if step.action == action]
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (Rules(keep=1), ["1.0.0", "1.0.1", "1.1.0"]),
+        (Rules(keep=2), ["1.0.0"]),
+        (Rules(prereleases=90 * DAY), ["1.1.0rc1", "2.0.0a1"]),
+        (Rules(keep=3, prereleases=500 * DAY), []),
+        (Rules(keep=1, projects=("other-*",)), []),
+        (Rules(unused=10 * DAY), []),  # nothing was counted
+    ],
+)
+def test_rules_select_releases(store: Store, rules: Rules, expected: list[str]) -> None:
+    publish(store, "1.0.0", "1.0.1", "1.0.2", "1.1.0rc1", "1.1.0", "1.1.1", "2.0.0a1")
+    assert chosen(pruning.plan(store, rules, NOTHING_COUNTED, now=NOW)) == expected
+
+
+def test_a_release_is_unused_only_if_installs_were_counted_for_so_long(store: Store) -> None:
+    publish(store, "1.0", "1.1", "1.2")
+    publish(store, "1.3", days_old=5)
+    publish(store, "2.0", days_old=300)
+    rules = Rules(unused=90 * DAY)
+    last = {("app", "1.1"): NOW.date() - 89 * DAY, ("app", "1.2"): NOW.date() - 91 * DAY}
+    counted = Counted(since=NOW.date() - 90 * DAY, days=last)
+    assert chosen(pruning.plan(store, rules, counted, now=NOW)) == ["1.0", "1.2"]
+    counted = Counted(since=NOW.date() - 89 * DAY, days=last)
+    assert pruning.plan(store, rules, counted, now=NOW) == []
+
+
+def test_the_latest_release_stays_also_if_all_are_prereleases(store: Store) -> None:
+    publish(store, "1.0a1", "1.0a2")
+    assert chosen(pruning.plan(store, Rules(prereleases=DAY), NOTHING_COUNTED, now=NOW)) == ["1.0a1"]
+
+
+@pytest.mark.parametrize(
+    ("requirements", "lock"), [(("App==1.0",), None), (("app===1.0.0",), None), (("app>1",), LOCK)]
+)
+def test_what_an_environment_names_stays_in_any_of_its_revisions(
+    store: Store, requirements: tuple[str, ...], lock: str | None
+) -> None:
+    publish(store, "1.0.0", "1.0.1", "1.0.2")
+    environment(store, 1, *requirements, lock=lock)
+    environment(store, 2, "other")
+    steps = run(store, Rules(keep=1))
+    assert (chosen(steps), chosen(steps, "keep")) == (["1.0.1"], ["1.0.0"])
+    assert "ml@1" in steps[0].why
+    store.set_status("ppm-env-ml", "archived")  # as `env delete` does
+    assert chosen(pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)) == ["1.0.0"]
+
+
+def test_revisions_of_environments_stay(store: Store) -> None:
+    for number in (1, 2, 3):
+        environment(store, number, "app")
+    assert pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW) == []
+
+
+def test_a_yanked_release_is_removed_after_the_waiting_time(store: Store) -> None:
+    rules = Rules(keep=1, wait=30 * DAY)
+    publish(store, "1.0.0", "1.0.1")
+    put(store, *wheels.sdist("app", "1.0.0"))
+    assert chosen(run(store, rules)) == ["1.0.0"]
+    assert [file.yanked for file in store.read("app").files] == [
+        *["Pruned: not among the newest 1 of 1.0"] * 2,
+        None,
+    ]
+    assert run(store, rules, now=NOW + 29 * DAY) == []
+    assert chosen(run(store, rules, now=NOW + 30 * DAY), "remove") == ["1.0.0"]
+    assert [file.record.version for file in store.read("app").files] == ["1.0.1"]
+    assert store.volume.pruned.read_text() == "{}\n"
+
+
+def test_what_was_unyanked_installed_or_named_meanwhile_is_not_removed(store: Store) -> None:
+    rules = Rules(keep=1, wait=30 * DAY)
+    publish(store, "1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4")
+    assert chosen(run(store, rules)) == ["1.0.0", "1.0.1", "1.0.2", "1.0.3"]
+    store.unyank("app", "1.0.0")
+    environment(store, 1, "app==1.0.1")
+    counted = Counted(since=NOW.date(), days={("app", "1.0.2"): NOW.date() + DAY})
+    for days in (1, 31):
+        steps = run(store, rules, counted, now=NOW + days * DAY)
+    assert chosen(steps, "remove") == ["1.0.3"]
+    assert {step.version: step.why for step in steps if step.action == "keep"} == {
+        "1.0.0": "it was unyanked after an earlier run",
+        "1.0.1": "the environment ml@1 names it",
+        "1.0.2": "it was installed on 2026-06-02, after the yank",
+    }
+
+
+def test_a_yank_by_a_person_is_never_followed_by_a_removal(store: Store) -> None:
+    """Not even with the reason of a run: a publisher may yank, and not remove."""
+    publish(store, "1.0.0", "1.0.1")
+    store.yank("app", "1.0.0", "Pruned: not among the newest 1 of 1.0")
+    assert run(store, Rules(keep=1), now=NOW + 999 * DAY) == []
+
+
+def test_an_interrupted_run_is_continued_by_the_next(store: Store) -> None:
+    publish(store, "1.0.0", "1.0.1", "1.0.2")
+    rules = Rules(keep=1)
+    changes = pruning.apply(store, pruning.plan(store, rules, NOTHING_COUNTED, now=NOW), now=NOW)
+    next(changes)
+    changes.close()
+    assert chosen(run(store, rules)) == ["1.0.1"]
+    assert chosen(run(store, rules, now=NOW + 30 * DAY), "remove") == ["1.0.0", "1.0.1"]
+
+
+def test_a_damaged_list_or_lock_stops_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(store, "1.0.0", "1.0.1")
+    for damaged in ("", "[1]", '{"a": 1}', '{"a": {"yanked": "yesterday"}}'):
+        store.volume.pruned.write_text(damaged)
+        with pytest.raises(PpmError, match="is not a list"):
+            pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)
+    store.volume.pruned.unlink()
+    environment(store, 1, "app", lock=LOCK)
+    monkeypatch.setattr(
+        pruning, "read_forms", lambda _path: {"pylock.toml": b"packages = 1", "requirements.txt": b""}
+    )
+    with pytest.raises(PpmError, match="ml@1 can't be read, so nothing is pruned"):
+        pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)
