@@ -126,5 +126,6 @@ class Issued:
         return f"{self.account.access.name}:{self.secret.reveal()}"
 
 
-# Called with a credential before it is stored. If it raises, nothing is changed.
+# Called with a credential before it is stored; if another node is faster, again with another secret. If it raises,
+# nothing is changed.
 Hook = Callable[[Issued], None]

@@ -11,13 +11,14 @@ PpmError or OSError if the volume can't be used.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Unpack
 
-from ppmctl.access import credential_files, htpasswd, invites, rights, rules
+from ppmctl.access import credential_files, htpasswd, rights, rules
 from ppmctl.access.account import SERVER, Account, Actor, Grant, Hook, Issued, NotAllowed, Taken, Unknown, UserGrant
 from ppmctl.access.credential_files import Change
+from ppmctl.access.shared_credentials import ChangedElsewhere, repeated
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
@@ -57,6 +58,7 @@ def dependent_tokens(volume: Volume, account: Account) -> tuple[Account, ...]:
     return tuple(each for each in owned if each.access.name != name and each.access.depends_on(name))
 
 
+@repeated
 def create_user(
     volume: Volume, actor: Actor, name: str, *, deliver: Hook | None = None, **grant: Unpack[UserGrant]
 ) -> Issued:
@@ -65,6 +67,7 @@ def create_user(
         return _issue(change, name, deliver)
 
 
+@repeated
 def register(volume: Volume, origin: str, name: str) -> Issued:
     """Create the user `name` for anyone at the address `origin`, with a reader's rights, where the server allows it.
 
@@ -75,21 +78,29 @@ def register(volume: Volume, origin: str, name: str) -> Issued:
         return _issue(change, name, None)
 
 
+@repeated
 def prepare_user(volume: Volume, actor: Actor, name: str, **grant: Unpack[UserGrant]) -> Account:
     """Create the user `name` as `create_user` does, but without a secret: `rotate` makes the first one."""
     with _adding(volume, actor, name, grant, f"{rules.requested(name, grant)}, no secret") as change:
         return Account.of(change.snapshot(), name)
 
 
+@repeated
 def create_token(
-    volume: Volume, actor: Actor, name: str, *, deliver: Hook | None = None, **grant: Unpack[Grant]
+    volume: Volume,
+    actor: Actor,
+    name: str,
+    *,
+    deliver: Hook | None = None,
+    along: Callable[[Change], None] | None = None,
+    **grant: Unpack[Grant],
 ) -> Issued:
     """Create the token `name`, `owner+purpose`. Raise NotAllowed if it would have more rights than its owner.
 
     An actor over HTTP creates tokens of its own user, with no more rights than its own. By default a token has the
     projects and the expiry of the credentials that limit it. A token that was created with a token is removed with
     it. On the server host a missing owner is created too: it has no secret, has the rights of its tokens, and is
-    removed with the last one.
+    removed with the last one. `along` makes another change in the same step; nothing is changed if it raises.
     """
     with _changing(volume, actor, "token create", rules.requested(name, grant), token=name) as change:
         rights.check_name(name)
@@ -105,10 +116,13 @@ def create_token(
             if not holder.is_live():
                 raise NotAllowed(f"{holder.name} is disabled or has expired; it can have no tokens.")
             token = rules.narrowed(token, holder)
+        if along is not None:
+            along(change)
         change.put(token)
         return _issue(change, name, deliver)
 
 
+@repeated
 def rotate(
     volume: Volume, actor: Actor, name: str, *, expires: str | None = None, deliver: Hook | None = None
 ) -> Issued:
@@ -123,6 +137,7 @@ def rotate(
         return _issue(change, name, deliver)
 
 
+@repeated
 def change(
     volume: Volume,
     actor: Actor,
@@ -157,6 +172,7 @@ def change(
         return Account.of(change.snapshot(), name)
 
 
+@repeated
 def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
     """Disable the credential `name`, and the tokens that depend on it. Return the names that worked before.
 
@@ -173,6 +189,7 @@ def disable(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
     return stopped
 
 
+@repeated
 def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = None) -> Account:
     """Enable a disabled credential with the secret that it had; an expired one needs a new `expires`.
 
@@ -187,6 +204,7 @@ def enable(volume: Volume, actor: Actor, name: str, *, expires: str | None = Non
         return Account.of(change.snapshot(), name)
 
 
+@repeated
 def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
     """Remove the credential `name` and the tokens that depend on it. Return the removed names.
 
@@ -202,7 +220,7 @@ def remove(volume: Volume, actor: Actor, name: str) -> tuple[str, ...]:
         if owner is not None and owner.has_tokens_only and change.with_dependents(owner.name) <= {owner.name, *gone}:
             gone.add(owner.name)
         change.drop(gone)
-        invites.drop(volume, gone)
+        change.drop_invites(gone)
     _audit_others(volume, actor, "remove", name, gone)
     return tuple(sorted(gone))
 
@@ -212,10 +230,19 @@ def prune(volume: Volume) -> tuple[str, ...]:
 
     Those that were taken out while the clock was wrong are put back.
     """
-    with credential_files.changing(volume) as change:
-        invites.drop(volume, ())
+    return settle(volume).taken_out
+
+
+@repeated
+def settle(volume: Volume) -> Change:
+    """Make only the changes that are due: what has expired, and with storage what other nodes changed.
+
+    If the bucket can't be reached, the first alone.
+    """
+    with credential_files.changing(volume, may_be_local=True) as change:
+        change.drop_invites(())
     _audit_pruned(volume, change)
-    return change.taken_out
+    return change
 
 
 @contextlib.contextmanager
@@ -227,11 +254,14 @@ def _changing(volume: Volume, actor: Actor, action: str, what: str, *, token: st
             yield change
         result, what = "done", what if token is None else rules.granted(change.access[token])
         _audit_pruned(volume, change)
+    except ChangedElsewhere:
+        result = ""  # it is repeated
+        raise
     except PpmError as exc:
         result = exc.message
         raise
     finally:
-        if result == "done" or actor.access is None:
+        if result == "done" or (result and actor.access is None):
             actor.record(volume, action, what, result)
 
 

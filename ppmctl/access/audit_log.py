@@ -1,5 +1,7 @@
 """Write `audit.jsonl`: a line for each change and each refused one, with user, address, time and result.
 
+`paths` returns all files of the audit log, also the rotated ones.
+
 Changes are always written. Refused writes are limited (`Refusals`), so that they can't fill the volume.
 """
 
@@ -16,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ppmctl import files
-from ppmctl.access import secret_mask
+from ppmctl.access import secret_mask, shared_audit
+from ppmctl.access.audit_files import paths as paths
 from ppmctl.distributions.distribution import one_line
 from ppmctl.index import project_folder
 from ppmctl.index.layout import Volume
@@ -61,15 +64,19 @@ class Attempt:
 def write(volume: Volume, *, action: str, by: str, origin: str, what: str, result: str, **more: int) -> None:
     """Append a line. `result` is `done(…)` or the reason of a refusal.
 
-    If the file can't be written, the line goes to the server's log instead.
+    If the file can't be written, the line goes to the server's log instead. With storage the line of a change is in
+    the bucket when this returns, that of a refusal soon after.
     """
     texts = {"action": action, "by": by, "from": origin, "what": what, "result": result}
     safe = {key: masked(secret_mask.mask(text))[:_MAX_FIELD] for key, text in texts.items()}
-    line = _printable(json.dumps({"time": project_folder.now(), **safe, **more}, ensure_ascii=False))
+    line = shared_audit.printable(json.dumps({"time": project_folder.now(), **safe, **more}, ensure_ascii=False))
     try:
         files.append(volume.audit, line.encode() + b"\n")
     except OSError as exc:
         log.error("%s can't be written (%s): %s", volume.audit, exc.strerror, line)
+        return
+    if is_done(result):
+        shared_audit.send(volume)
 
 
 def done(notes: Sequence[str] = ()) -> str:
@@ -80,13 +87,6 @@ def done(notes: Sequence[str] = ()) -> str:
 def is_done(result: str) -> bool:
     """Return whether a line has this `result` because the change was made."""
     return result.partition(":")[0] == "done"
-
-
-def _printable(text: str) -> str:
-    """Return the JSON text with control and other unprintable characters as JSON escapes."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
 
 
 class Refusals:

@@ -1,21 +1,19 @@
 """Read the newest entries of the audit log, a page at a time, at a limited cost however long the log is.
 
-Compressed files of a rotated log are left out: `ppmctl audit` reads them too.
+Files that logrotate has compressed are left out: `ppmctl audit` reads them too.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import IO
 
-from ppmctl.access import audit_query
+from ppmctl.access import audit_files, audit_query
 from ppmctl.access.audit_query import Entry, Selection
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 
 MAX_READ = 4 << 20  # bytes of the log for one page, about 20,000 lines
@@ -44,7 +42,7 @@ def read(
     """
     entries: list[Entry] = []
     count, place = 0, ""
-    for place, line in _lines(volume.audit, before):
+    for place, line in _lines(volume, before):
         count += len(line) + 1
         entry = audit_query.parse(line)
         if entry is not None and selection.since is not None and entry.time < selection.since - _DISORDER:
@@ -56,38 +54,24 @@ def read(
     return AuditPage(entries=tuple(entries), before="")
 
 
-def _lines(audit: Path, before: str) -> Iterator[tuple[str, bytes]]:
+def _lines(volume: Volume, before: str) -> Iterator[tuple[str, bytes]]:
     """Yield the lines, newest first, each with the place that continues behind it."""
     started = not before
     match = _BEFORE.fullmatch(before)
     if not started and match is None:
         raise UsageError(f"{before[:40]!r} is no place in the audit log.", hint="Start with the newest page.")
-    for path in sorted(audit_query.log_files(audit), key=_changed, reverse=True):
-        if path.suffix == ".gz":
-            continue
-        try:
-            with path.open("rb") as file:
-                name = hashlib.sha256(file.readline()).hexdigest()[:16]  # a file that is rotated keeps its first line
-                end = file.seek(0, 2)
+    with audit_files.opened(volume, compressed=False) as opened:
+        for each in reversed(opened):
+            with audit_files.reading(each.path):
+                end = each.file.seek(0, 2)
                 if not started:
-                    if match is None or match[1] != name:
+                    if match is None or match[1] != each.name:
                         continue
                     started, end = True, min(int(match[2]), end)
-                for offset, line in _backwards(file, end):
-                    yield f"{name}-{offset}", line
-        except FileNotFoundError:  # rotated at this moment
-            continue
-        except OSError as exc:
-            raise PpmError(f"{path} can't be read: {exc.strerror}.") from exc
+                for offset, line in _backwards(each.file, end):
+                    yield f"{each.name}-{offset}", line
     if not started:
         raise UsageError("That part of the audit log is gone.", hint="Start with the newest page.")
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _backwards(file: IO[bytes], end: int) -> Iterator[tuple[int, bytes]]:

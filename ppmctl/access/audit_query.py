@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
-from ppmctl.access import audit_log, rights
-from ppmctl.distributions.distribution import InvalidDistribution, is_name, normalise, parse_filename
-from ppmctl.errors import PpmError, UsageError
+from ppmctl.access import audit_files, audit_log, rights
+from ppmctl.distributions.distribution import InvalidDistribution, normalise, parse_filename
+from ppmctl.distributions.names import is_name
+from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 
 # The `what` of these actions starts with a file or a project, that of the others with a credential.
 ON_PACKAGES = frozenset({"publish", "yank", "unyank", "remove", "status", "claim", "unclaim", "write"})
-
-_ROTATED = re.compile(r"([.-][0-9]+)?(\.gz)?", re.ASCII)  # logrotate: .1, .2.gz, -20261121, -20261121.gz
-_ATTEMPTS = 10  # to list the files while they are rotated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +33,11 @@ class Entry:
     what: str
     result: str
     values: dict[str, Any]
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Return whether it happened on another node of the same bucket."""
+        return "node" in self.values
 
     @property
     def is_done(self) -> bool:
@@ -98,7 +98,7 @@ def read(
     """Read the audit log, even while it is written and rotated. Raise PpmError if a file can't be read."""
     selection = Selection(since=since, user=user, project=None if project is None else normalise(project))
     entries, broken = [], 0
-    for line in _lines(volume.audit):
+    for line in _lines(volume):
         entry = parse(line)
         if entry is None:
             broken += 1
@@ -133,46 +133,11 @@ def parse_since(text: str, *, now: datetime) -> datetime:
         raise UsageError(f"{text!r} is neither a time nor a duration.", hint=hint) from exc
 
 
-def log_files(audit: Path) -> list[Path]:
-    """Return the log's file and its rotated ones, in any order."""
-    return [path for path in audit.parent.glob(f"{audit.name}*") if _ROTATED.fullmatch(path.name[len(audit.name) :])]
-
-
-def _lines(audit: Path) -> Iterator[bytes]:
+def _lines(volume: Volume) -> Iterator[bytes]:
     """Yield all lines, each once, even if a file is renamed or compressed meanwhile."""
-    with ExitStack() as stack:
-        opened: dict[bytes, tuple[Path, IO[bytes]]] = {}  # by the first line, which a compressed copy shares
-        for _attempt in range(_ATTEMPTS):
-            is_complete = True
-            # the newest name first, so that a file that is rotated meanwhile is met again and not missed
-            for path in sorted(log_files(audit), key=lambda path: (len(path.name), path.name)):
-                try:
-                    with _reading(path):
-                        file = stack.enter_context(_open(path))
-                        first = file.readline()
-                except FileNotFoundError:
-                    is_complete = False
-                    continue
-                if first:
-                    opened.setdefault(first, (path, file))
-            if is_complete:
-                break
-        for first, (path, file) in opened.items():
-            yield first
-            with _reading(path):
-                yield from file
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError) as exc:
-        why = (exc.strerror if isinstance(exc, OSError) else None) or "it is truncated or not a gzip file"
-        raise PpmError(f"{path} can't be read: {why}.", hint="Move it away to read the others.") from exc
+    with audit_files.opened(volume) as opened:
+        for each in opened:
+            with audit_files.reading(each.path):
+                for line in each.file:
+                    if line.endswith(b"\n") or each is not opened[-1]:  # else it is being written
+                        yield line

@@ -18,6 +18,7 @@ from ppmctl.access import credential_files, htpasswd, rights, rules
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Change
 from ppmctl.access.rights import Access
+from ppmctl.access.shared_credentials import repeated
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
@@ -69,7 +70,9 @@ def parse(text: str) -> tuple[Declared, ...]:
                 declared = _declared(entry, is_token=key == "tokens")
             except UsageError as exc:
                 name = entry.get("name") if isinstance(entry, dict) else None
-                where = f"{key}, number {number}{f' ({name})' if isinstance(name, str) else ''}"
+                # a name with spaces may be the rest of a broken list, with secrets in it
+                shown = f" ({name})" if isinstance(name, str) and not re.search(r"\s", name) else ""
+                where = f"{key}, number {number}{shown}"
                 raise UsageError(f"{where}: {exc.message}", hint=exc.hint) from None
             if declared.name in parsed:
                 raise UsageError(f"{key}: {declared.name} is listed twice.")
@@ -77,6 +80,7 @@ def parse(text: str) -> tuple[Declared, ...]:
     return tuple(parsed.values())
 
 
+@repeated
 def apply(volume: Volume, actor: Actor, listed: Sequence[Declared], *, dry_run: bool = False) -> tuple[Applied, ...]:
     """Change the credentials to what is listed, all in one step or none. Return what was changed, or would be.
 

@@ -1,6 +1,7 @@
 """Remove expired credentials from htpasswd at intervals, for nginx, which knows no expiry.
 
-The application checks the expiry itself, with each request (`rights.Access.is_live`).
+With storage, also take over what other nodes changed. The application checks the expiry itself, with each request
+(`rights.Access.is_live`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import logging
 import threading
 from datetime import UTC, datetime
 
-from ppmctl.access import accounts, credential_files
+from ppmctl.access import accounts, credential_files, shared_credentials
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
+from ppmctl.storage import configured
+from ppmctl.storage.bucket import Unavailable
 
-EVERY = 30.0  # seconds
+EVERY, SHARED_EVERY = 30.0, 0.7  # seconds; the latter with storage
 
 log = logging.getLogger(__name__)
 
@@ -23,38 +26,64 @@ class Pruner:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
+        self._storage = configured.opened(volume.bucket) if volume.is_cache else None
+        self._tag: str | None = None  # of what was taken over from the bucket
+        self._problem = ""
         self._seen: object = None
         self._due: datetime | None = None
         self._looked_at: datetime | None = None
 
-    def run(self, *, every: float = EVERY, stop: threading.Event | None = None) -> None:
+    def run(self, *, every: float | None = None, stop: threading.Event | None = None) -> None:
         """Prune now and then every `every` seconds, until `stop` is set."""
         stop = stop or threading.Event()
+        every = every or (SHARED_EVERY if self._storage else EVERY)
         while not stop.is_set():
-            self.prune()
+            try:
+                self.prune()
+            except Exception as exc:  # a bug too: what expires later must be taken out
+                self._report(f"Expired credentials can't be taken out of {self._volume.htpasswd}: {exc}")
             stop.wait(every)
 
     def prune(self) -> tuple[str, ...]:
         """Prune if it may be necessary. Return the names that were taken out; an error is logged."""
-        if not self._volume.credentials.is_dir():  # the server creates it
-            return ()
         now = datetime.now(UTC)
         if self._looked_at is not None and now < self._looked_at:
             self._seen = None  # the clock was ahead: what was taken out may be valid
         self._looked_at = now
         is_due = self._due is not None and now >= self._due
-        if self._seen == credential_files.identity(self._volume) and not is_due:
-            return ()
         try:
-            pruned = accounts.prune(self._volume)
+            if not self._volume.credentials.is_dir():  # the server creates it
+                return ()
+            is_same = self._seen == credential_files.identity(self._volume) and not self._is_changed_elsewhere()
+            if is_same and not is_due:
+                return ()
+            settled = accounts.settle(self._volume)
+            self._tag = settled.tag
             self._seen = credential_files.identity(self._volume)
             self._due = _next_expiry(self._volume)
         except (OSError, PpmError) as exc:
-            log.error("Expired credentials can't be taken out of %s: %s", self._volume.htpasswd, exc)
+            self._report(f"Expired credentials can't be taken out of {self._volume.htpasswd}: {exc}")
             return ()
-        if pruned:
-            log.warning("Taken out of htpasswd, as expired or not valid: %s", ", ".join(pruned))
-        return pruned
+        if settled.taken_out:
+            log.warning("Taken out of htpasswd, as expired or not valid: %s", ", ".join(settled.taken_out))
+        return settled.taken_out
+
+    def _is_changed_elsewhere(self) -> bool:
+        """Return whether the bucket has other credentials than this node; False if it can't be reached."""
+        if self._storage is None:
+            return False
+        try:
+            is_changed = not shared_credentials.is_current(self._storage, self._tag)
+        except Unavailable as exc:
+            self._report(f"Changes of credentials on other nodes are not known here: {exc}")
+            return False
+        self._problem = ""
+        return is_changed
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            log.error("%s", problem)
+        self._problem = problem
 
 
 def _next_expiry(volume: Volume) -> datetime | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from ppmctl.access import credential_files, htpasswd, rights, rules
 from ppmctl.access.account import Actor
 from ppmctl.access.htpasswd import Line
+from ppmctl.access.shared_credentials import repeated
 from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 
@@ -32,6 +33,7 @@ def parse(text: str) -> tuple[tuple[int, Line], ...]:
     return tuple((number, line) for number, line in enumerate(lines, start=1) if not line.is_nothing)
 
 
+@repeated
 def import_users(
     volume: Volume,
     actor: Actor,

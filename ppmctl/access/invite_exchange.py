@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ppmctl import files
 from ppmctl.access import accounts, credential_files, invites, rights, rules
 from ppmctl.access.account import Actor, Issued, NotAllowed, Taken, Unknown
+from ppmctl.access.credential_files import Change
 from ppmctl.access.invites import Invite
 from ppmctl.access.rights import Access
+from ppmctl.access.shared_credentials import repeated
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
@@ -59,23 +60,30 @@ def invite(
         )
     rights.check_name(name)
     code = invites.new_code()
-    with files.lock(volume.credentials_lock):
-        entry = credential_files.read_access(volume.access).get(name)
-        if entry is None:
-            raise Unknown(name)
-        rules.require_live(entry)
-        made = invites.new(entry, code, by=actor.name)
-        invites.put(volume, made)
+    made = _store(volume, name, code, by=actor.name)
     actor.record(volume, "user invite", f"{name} until {made.expires}")
     return made, Secret(code)
 
 
+@repeated
+def _store(volume: Volume, name: str, code: str, *, by: str) -> Invite:
+    with credential_files.changing_invites(volume) as change:
+        entry = change.access.get(name)
+        if entry is None:
+            raise Unknown(name)
+        rules.require_live(entry)
+        made = invites.new(entry, code, by=by)
+        change.put_invite(made)
+        return made
+
+
+@repeated
 def withdraw(volume: Volume, actor: Actor, name: str) -> bool:
     """Withdraw the open invite of the user `name`. Return whether there was one."""
-    with files.lock(volume.credentials_lock):
-        user = credential_files.read_access(volume.access).get(name)
-        was_open = any(each.name == name and each.is_open(user) for each in invites.read(volume))
-        invites.drop(volume, {name})
+    with credential_files.changing_invites(volume) as change:
+        user = change.access.get(name)
+        was_open = any(each.name == name and each.is_open(user) for each in change.invites)
+        change.drop_invites({name})
     if was_open:
         actor.record(volume, "user invite", f"{name} withdrawn")
     return was_open
@@ -89,19 +97,20 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
     """
     if not _PURPOSE.fullmatch(purpose):
         raise UsageError(f"{purpose!r} is not a purpose of a token: letters, digits, and . _ - (48 at most).")
-    invited, owner = _open_invite(volume, code)  # without the lock: wrong codes must not block administrators
+    # without the lock: wrong codes must not block administrators
+    invited, owner = _open_invite(invites.read(volume), credential_files.read_access(volume.access), code)
 
-    def use_up(_issued: Issued) -> None:
-        # while the lock is held, and before the token is stored: after a crash the code may be lost, but is never
+    def use_up(change: Change) -> None:
+        # the file of invites is written before the token is stored: after a crash the code may be lost, but is never
         # used twice
-        again, _owner = _open_invite(volume, code)
-        invites.drop(volume, {again.name})
+        again, _owner = _open_invite(change.invites, change.access, code)
+        change.drop_invites({again.name})
 
     actor = Actor(name=owner.name, origin=origin, access=owner)
     for number in range(1, _TOKENS + 1):
         name = f"{owner.name}+{purpose}{f'-{number}' if number > 1 else ''}"
         try:
-            issued = accounts.create_token(volume, actor, name, role=owner.role, deliver=use_up)
+            issued = accounts.create_token(volume, actor, name, role=owner.role, along=use_up)
         except Taken:
             continue
         except NotAllowed as exc:  # disabled or expired since
@@ -111,10 +120,10 @@ def join(volume: Volume, origin: str, code: str, *, purpose: str) -> Issued:
     raise UsageError(f"{owner.name} has {_TOKENS} tokens for {purpose!r} already; use another purpose.")
 
 
-def _open_invite(volume: Volume, code: str) -> tuple[Invite, Access]:
+def _open_invite(open_ones: Iterable[Invite], access: Mapping[str, Access], code: str) -> tuple[Invite, Access]:
     """Return the open invite with this code, and its user. Raise InvalidCode."""
-    invited = invites.find(invites.read(volume), code)
-    user = credential_files.read_access(volume.access).get(invited.name) if invited is not None else None
+    invited = invites.find(open_ones, code)
+    user = access.get(invited.name) if invited is not None else None
     if invited is None or user is None or not invited.is_open(user):
         raise InvalidCode
     return invited, user

@@ -1,7 +1,7 @@
 """Store invites in `credentials/invites`: an invite's code gives a user a first token, once and within 48 hours.
 
 Only a hash of a code is stored. It is fast and has no salt, because the code is 192 random bits, which nobody can
-guess. Callers that change the file hold the lock of the credentials.
+guess. A change of credentials writes the file.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from ppmctl import files
 from ppmctl.access import rights
@@ -47,6 +48,10 @@ class Invite:
             return False
         return datetime.fromisoformat(self.expires) > (now or datetime.now(UTC))
 
+    def is_old(self) -> bool:
+        """Return whether it expired so long ago that it can be removed."""
+        return datetime.fromisoformat(self.expires) <= datetime.now(UTC) - _KEPT
+
 
 def new_code() -> str:
     """Return a random code."""
@@ -63,16 +68,31 @@ def read(volume: Volume) -> tuple[Invite, ...]:
     """Return the invites. An invalid line is ignored and logged."""
     path = volume.invites
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return parse(path.read_text(encoding="utf-8", errors="replace").splitlines(), path)
     except FileNotFoundError:
         return ()
+
+
+def parse(rows: Iterable[str], path: Path) -> tuple[Invite, ...]:
+    """Return the invites in the lines of the file at `path`. An invalid line is ignored and logged."""
     invites = []
-    for number, line in enumerate(lines, start=1):
+    for number, row in enumerate(rows, start=1):
         try:
-            invites.append(_parsed(line))
+            invites.append(_parsed(row))
         except (ValueError, TypeError, KeyError, RecursionError):
             log.error("%s: line %d is not an invite; it invites nobody.", path, number)
     return tuple(invites)
+
+
+def lines(invites: Iterable[Invite]) -> tuple[str, ...]:
+    """Return the lines of the file with these invites."""
+    return tuple(json.dumps(asdict(invite)) for invite in invites)
+
+
+def write(volume: Volume, invites: Iterable[Invite]) -> None:
+    """Replace the invites. Raise OSError."""
+    text = "".join(f"{row}\n" for row in lines(invites))
+    files.write_atomic(volume.invites, text.encode(), mode=_MODE, sync=True)
 
 
 def pending(volume: Volume, user: Access) -> Invite | None:
@@ -86,24 +106,6 @@ def find(invites: Iterable[Invite], code: str) -> Invite | None:
     wanted = _hashed(code)
     matching = [invite for invite in invites if hmac.compare_digest(invite.hash, wanted)]
     return matching[0] if matching else None
-
-
-def put(volume: Volume, invite: Invite) -> None:
-    """Store `invite`, and remove an earlier one of that user."""
-    _write(volume, [*(other for other in read(volume) if other.name != invite.name), invite])
-
-
-def drop(volume: Volume, names: Collection[str]) -> None:
-    """Remove the invites of these users, and all that expired long ago."""
-    before, least = read(volume), datetime.now(UTC) - _KEPT
-    left = [each for each in before if each.name not in names and datetime.fromisoformat(each.expires) > least]
-    if len(left) != len(before):
-        _write(volume, left)
-
-
-def _write(volume: Volume, invites: Iterable[Invite]) -> None:
-    text = "".join(f"{json.dumps(asdict(invite))}\n" for invite in invites)
-    files.write_atomic(volume.invites, text.encode(), mode=_MODE, sync=True)
 
 
 def _parsed(line: str) -> Invite:

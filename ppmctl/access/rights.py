@@ -18,9 +18,9 @@ from ppmctl.distributions import name_glob
 from ppmctl.errors import UsageError
 from ppmctl.index import project_folder
 
-Role = Literal["reader", "publisher", "admin"]
-ROLES: tuple[Role, ...] = ("reader", "publisher", "admin")  # each includes the ones before it
-Action = Literal["read", "publish", "manage"]
+Role = Literal["monitor", "reader", "publisher", "admin"]
+ROLES: tuple[Role, ...] = ("monitor", "reader", "publisher", "admin")  # by their rights; see `included`
+Action = Literal["monitor", "read", "publish", "manage"]
 
 # Names that the audit log and records have where no user did something, and the one that clients send with a secret
 # alone, as PyPI has it.
@@ -35,9 +35,10 @@ DURATIONS = "45s, 10m, 12h or 90d"  # examples, for users
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = timedelta(days=100 * 365)
 _RIGHTS: dict[Role, frozenset[Action]] = {
+    "monitor": frozenset({"monitor"}),
     "reader": frozenset({"read"}),
     "publisher": frozenset({"read", "publish"}),
-    "admin": frozenset({"read", "publish", "manage"}),
+    "admin": frozenset({"monitor", "read", "publish", "manage"}),
 }
 
 
@@ -80,8 +81,8 @@ class Access:
 
     @property
     def is_read_limited(self) -> bool:
-        """Return whether it or one of its holders may read only some projects."""
-        return bool(self.reads) or any(holder.is_read_limited for holder in self.holders)
+        """Return whether it or one of its holders may read only some projects, or none."""
+        return bool(self.reads) or self.role == "monitor" or any(holder.is_read_limited for holder in self.holders)
 
     def depends_on(self, name: str) -> bool:
         """Return whether it is the credential `name`, or is limited by that one."""
@@ -236,6 +237,11 @@ def check_role(role: str) -> Role:
     raise UsageError(f"{role!r} is not a role.", hint=f"One of: {', '.join(ROLES)}.")
 
 
+def included(role: Role) -> tuple[Role, ...]:
+    """Return the roles that have no other rights than `role`, and `role` itself."""
+    return tuple(each for each in ROLES if _RIGHTS[each] <= _RIGHTS[role])
+
+
 def check_email(email: str | None) -> str | None:
     """Return `email`, which may be None. Raise UsageError if it is not an address."""
     if email is not None and not _EMAIL.fullmatch(email):
@@ -295,9 +301,9 @@ def exceeds(wanted: Access, holder: Access) -> str:
     Only the own values of `wanted` count. Each of its globs has to be within one of the holder's.
     """
     limit = holder.effective
-    if ROLES.index(wanted.role) > ROLES.index(limit.role):
+    if wanted.role not in included(limit.role):
         return f"the role {wanted.role} ({holder.name} is a {limit.role})"
-    if wanted.role != "reader" and limit.projects:
+    if "publish" in _RIGHTS[wanted.role] and limit.projects:
         more = outside(limit.projects, wanted.projects)
         if more or not wanted.projects:
             return f"the projects {', '.join(more) or '*'} ({holder.name} has {', '.join(limit.projects)})"

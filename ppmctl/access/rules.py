@@ -96,6 +96,7 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
     if owner is None:
         change.put(replace(token, name=token.owner, expires=None, has_tokens_only=True))
     elif owner.has_tokens_only:
+        require_same_kind(owner, token)
         is_scoped = bool(owner.projects and token.projects) or "reader" in (owner.role, token.role)
         wider = replace(
             owner,
@@ -105,6 +106,15 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
         )
         change.put(wider)
     return [change.access[token.owner]]
+
+
+def require_same_kind(owner: Access, token: Access) -> None:
+    """Raise UsageError if one of the two is a monitor and the other is not: no role but admin has both rights."""
+    if (owner.role == "monitor") != (token.role == "monitor") and "admin" not in (owner.role, token.role):
+        raise UsageError(
+            f"{owner.name} has tokens for {'monitoring' if owner.role == 'monitor' else 'packages'} alone.",
+            hint="Give a token for the other an owner of its own, such as monitoring+prometheus.",
+        )
 
 
 def require_registrable(change: Change, name: str) -> None:
@@ -134,7 +144,7 @@ def narrowed(token: Access, holder: Access) -> Access:
     Raise NotAllowed if it would have more rights than the holder.
     """
     limit = holder.effective
-    if token.role != "reader":
+    if token.role not in ("monitor", "reader"):
         token = replace(token, projects=token.projects or limit.projects)
     token = replace(token, expires=token.expires or limit.expires, reads=token.reads or limit.reads)
     require_within(token, holder)
@@ -173,6 +183,8 @@ def with_scope(entry: Access, projects: Iterable[str] | None, reads: Iterable[st
         projects=entry.projects if projects is None else check_projects(projects),
         reads=entry.reads if reads is None else check_projects(reads),
     )
+    if entry.role == "monitor" and (entry.projects or entry.reads):
+        raise UsageError("A monitor reads /metrics and no project; projects are for publishers and readers.")
     if entry.role == "admin" and (entry.projects or entry.reads):
         raise UsageError("An admin manages the whole index; projects are for publishers and readers.")
     unreadable = outside(entry.reads, entry.projects) if entry.role == "publisher" else []

@@ -248,7 +248,7 @@ def test_previous_credentials_work_while_a_file_cannot_be_read(
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(credential_files, "_text", refuse)
+        patched.setattr(credential_files, "read_text", refuse)
         volume.access.write_text(volume.access.read_text() + "\n")
         assert known.authenticate("ops", secret) is not None
         assert known.authenticate("eve", secret) is None

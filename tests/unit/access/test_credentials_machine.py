@@ -27,6 +27,7 @@ from support.processes import Child, Killed
 from ppmctl.access import (
     account,
     accounts,
+    audit_rotation,
     credential_files,
     expiry,
     htpasswd,
@@ -35,6 +36,7 @@ from ppmctl.access import (
     rights,
 )
 from ppmctl.access.account import Actor
+from ppmctl.access.audit_rotation import Limits
 from ppmctl.access.credential_files import Credentials
 from ppmctl.access.rights import Action
 from ppmctl.errors import PpmError
@@ -119,7 +121,20 @@ class Operation:
         return None if after is None else after.settled(now)
 
 
-KINDS = ("add", "token", "token", "rotate", "change", "disable", "enable", "enable", "remove", "prune", "import")
+KINDS = (
+    "add",
+    "token",
+    "token",
+    "rotate",
+    "change",
+    "disable",
+    "enable",
+    "enable",
+    "remove",
+    "prune",
+    "audit",
+    "import",
+)
 
 
 class CredentialsMachine(RuleBasedStateMachine):
@@ -208,6 +223,7 @@ class CredentialsMachine(RuleBasedStateMachine):
     @rule()
     def prune_regularly(self) -> None:
         expiry.Pruner(self.volume).prune()
+        audit_rotation.rotate(self.volume, Limits(size=1, files=5, days=36_500))
         self.model = self.model.settled(self.clock.now())
         self.let_in = set(self.model.working)
         self.observer.nginx_lets_in_who_may_read(self.let_in)

@@ -8,7 +8,16 @@ from datetime import datetime, timedelta, tzinfo
 
 import pytest
 
-from ppmctl.access import accounts, credential_files, expiry, invite_exchange, invites, rights, rules
+from ppmctl.access import (
+    accounts,
+    credential_change,
+    credential_files,
+    expiry,
+    invite_exchange,
+    invites,
+    rights,
+    rules,
+)
 from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Credentials
 from ppmctl.access.expiry import Pruner
@@ -32,7 +41,7 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
         def now(cls, tz: tzinfo | None = None) -> Clock:
             return cls.fromtimestamp(datetime.now(tz).timestamp(), tz) + ahead
 
-    for module in (credential_files, expiry, invites, rights, rules):
+    for module in (credential_change, expiry, invites, rights, rules):
         monkeypatch.setattr(module, "datetime", Clock)
 
     def change(by: timedelta) -> None:
@@ -87,6 +96,24 @@ def test_a_new_pruner_and_other_changes_restore_them_too(volume: Volume, set_clo
         set_clock(timedelta())
         repair()
         assert "ops+ci" in lines(volume)
+
+
+def test_an_expired_credential_is_told_apart_from_a_wrong_one(volume: Volume, set_clock: SetClock) -> None:
+    """Also after it was taken out of htpasswd, so that its owner is told why it does not work."""
+    made = dict([create(volume, "ops+ci", expires="90d"), create(volume, "eve+off", expires="90d")])
+    accounts.disable(volume, ME, "eve+off")
+    set_clock(YEAR)
+    for is_taken_out in (False, True):
+        if is_taken_out:
+            assert Pruner(volume).prune() == ("ops+ci",)
+        known = Credentials(volume)
+        for name in ("ops+ci", rights.SECRET_ALONE):
+            access = known.authenticate(name, made["ops+ci"])
+            assert access is not None
+            assert not access.is_live()
+        assert known.authenticate("ops+ci", made["eve+off"]) is None
+        assert known.authenticate("eve+off", made["eve+off"]) is None, "it is disabled"
+        assert known.current("ops+ci") is None
 
 
 def test_a_token_whose_owner_expires_is_restored_with_the_owner(volume: Volume, set_clock: SetClock) -> None:

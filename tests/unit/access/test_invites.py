@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ppmctl.access import audit_log, invites
+from ppmctl.access import accounts, audit_log, credential_files, invites
 from ppmctl.access.rights import Access
 from ppmctl.index.layout import Volume
 
@@ -17,14 +17,15 @@ ANN = Access(name="ann", role="reader", created="2026-11-21T09:00:00Z")
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Volume:
-    (tmp_path / "credentials").mkdir()
-    return Volume(root=tmp_path)
+    volume = Volume(root=tmp_path)
+    volume.prepare()
+    return volume
 
 
 def test_a_code_is_stored_as_a_hash_and_found_by_it(volume: Volume) -> None:
     code = invites.new_code()
     made = invites.new(ANN, code, by="unix:root")
-    invites.put(volume, made)
+    invites.write(volume, [made])
     assert invites.read(volume) == (made,)
     assert code not in volume.invites.read_text()
     assert volume.invites.stat().st_mode & 0o777 == 0o600
@@ -45,13 +46,15 @@ def test_an_invite_is_open_for_48_hours_and_only_for_its_user() -> None:
 
 def test_a_new_invite_replaces_the_old_one_and_expired_ones_are_removed(volume: Volume) -> None:
     first, second = (invites.new(ANN, invites.new_code(), by="unix:root") for _ in range(2))
-    invites.put(volume, first)
-    invites.put(volume, second)
+    for made in (first, second):
+        with credential_files.changing(volume) as change:
+            change.put_invite(made)
     assert invites.read(volume) == (second,)
-    invites.drop(volume, {"bob"})
+    with credential_files.changing(volume) as change:
+        change.drop_invites({"bob"})
     assert invites.read(volume) == (second,)
     volume.invites.write_text(volume.invites.read_text().replace(second.expires, "2020-01-01T00:00:00Z"))
-    invites.drop(volume, ())
+    accounts.prune(volume)
     assert invites.read(volume) == ()
 
 
@@ -71,7 +74,7 @@ def test_an_invalid_line_is_ignored_and_logged(
 ) -> None:
     """The other lines still work."""
     made = invites.new(ANN, invites.new_code(), by="unix:root")
-    invites.put(volume, made)
+    invites.write(volume, [made])
     line = volume.invites.read_text()
     broken = json.dumps({**json.loads(line), **change})
     volume.invites.write_text(f"{broken}\n[]\n{{\n{line}")

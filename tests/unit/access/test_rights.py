@@ -50,6 +50,24 @@ def test_may_depends_on_role_projects_and_expiry(
     assert entry("x", role, projects=projects, expires=expires).may(action, project) is may
 
 
+def test_a_monitor_reads_the_metrics_and_nothing_else() -> None:
+    monitor = entry("m", "monitor")
+    assert monitor.may("monitor")
+    assert not any(monitor.may(action, "x") for action in ("read", "publish", "manage"))
+    assert (monitor.is_read_limited, monitor.readable(["x"])) == (True, []), "nginx must not answer it from disk"
+    assert [role for role in rights.ROLES if entry("x", role).may("monitor")] == ["monitor", "admin"]
+    assert {role: rights.included(role) for role in rights.ROLES} == {
+        "monitor": ("monitor",),
+        "reader": ("reader",),
+        "publisher": ("reader", "publisher"),
+        "admin": rights.ROLES,
+    }
+    owners = {role: with_holders({"o": entry("o", role), "o+m": entry("o+m", "monitor")}) for role in rights.ROLES}
+    assert {role for role, both in owners.items() if both["o+m"].may("monitor")} == {"monitor", "admin"}
+    assert "the role monitor" in rights.exceeds(entry("o+m", "monitor"), entry("o", "publisher"))
+    assert "the role reader" in rights.exceeds(entry("o+m", "reader"), entry("o", "monitor"))
+
+
 @pytest.mark.parametrize(
     ("role", "projects", "action", "project", "may"),
     [
@@ -275,7 +293,7 @@ def test_errors_name_the_allowed_values() -> None:
         rights.check_role("root")
     assert (refused.value.message, refused.value.hint) == (
         "'root' is not a role.",
-        "One of: reader, publisher, admin.",
+        "One of: monitor, reader, publisher, admin.",
     )
     assert [rights.check_role(role) for role in rights.ROLES] == list(rights.ROLES)
 

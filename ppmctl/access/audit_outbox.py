@@ -1,0 +1,87 @@
+"""Read the audit log from a place on, over all rotations: the outbox of webhooks, and of the bucket with storage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+
+from ppmctl.access import audit_files
+from ppmctl.errors import NOT_SUCH_JSON
+from ppmctl.index import project_folder
+from ppmctl.index.layout import Volume
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place between two lines. `file` is the name of a file's content, and `time` that of the line before.
+
+    Without `file` it is the beginning, or, with `time`, behind all lines of that time and before.
+    """
+
+    file: str = ""
+    offset: int = 0
+    time: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of the audit log, and the places before and behind it."""
+
+    text: bytes
+    before: str
+    after: Place
+
+
+def end(volume: Volume) -> Place:
+    """Return the place behind the last line."""
+    last = Place()
+    with audit_files.opened(volume, compressed=False) as opened:
+        for each in opened[-1:]:
+            size = each.file.seek(0, 2)
+            last = Place(file=each.name, offset=size, time=project_folder.now())
+    return last
+
+
+def after(volume: Volume, place: Place, *, most: int) -> list[Line]:
+    """Return up to `most` lines behind `place`. Raise PpmError if a file can't be read."""
+    return list(islice(_after(volume, place), most))
+
+
+def _after(volume: Volume, place: Place) -> Iterator[Line]:
+    with audit_files.opened(volume) as opened:
+        names = [each.name for each in opened]
+        is_there = place.file in names
+        if place.file and not is_there and opened:
+            log.error(
+                "The audit of %s lacks the part that was sent last; going on after %s.", volume.root, place.time
+            )
+        for each in opened[names.index(place.file) if is_there else 0 :]:
+            offset = place.offset if each.name == place.file else 0
+            if each.path.suffix != ".gz":  # after a restore of an older backup the file is shorter
+                offset = min(offset, os.fstat(each.file.fileno()).st_size)
+            with audit_files.reading(each.path):
+                each.file.seek(offset)
+                for text in each.file:
+                    if not text.endswith(b"\n"):  # it is being written
+                        return
+                    before, offset = f"{each.name}-{offset}", offset + len(text)
+                    time = _time(text)
+                    if not is_there and time and time <= place.time:
+                        continue
+                    behind = Place(file=each.name, offset=offset, time=time or place.time)
+                    yield Line(text=text, before=before, after=behind)
+
+
+def _time(text: bytes) -> str:
+    try:
+        time = datetime.fromisoformat(json.loads(text)["time"]).astimezone(UTC)
+    except NOT_SUCH_JSON:
+        return ""
+    return f"{time:%Y-%m-%dT%H:%M:%S.%fZ}"
