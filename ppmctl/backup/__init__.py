@@ -1,0 +1,1 @@
+"""Back up a volume with restic, restore it, and prove by drills that a restore works."""

@@ -1,0 +1,72 @@
+"""Parts of a drill that need no backup: the locks of environments, the sample, and what a killed one left."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from random import Random
+
+import pytest
+from support import environments, wheels
+from support.volumes import put
+
+from ppmctl import files
+from ppmctl.backup import drill_environments, drill_index, scratch
+from ppmctl.errors import PpmError
+from ppmctl.index.store import Store
+
+
+def lock(name: str, version: str, sha256: str) -> str:
+    return (
+        f'lock-version = "1.0"\ncreated-by = "a test"\n\n[[packages]]\nname = "{name}"\nversion = "{version}"\n\n'
+        f'[[packages.wheels]]\nurl = "http://x/{name}-{version}-py3-none-any.whl"\nhashes = {{sha256 = "{sha256}"}}\n'
+    )
+
+
+def test_a_locked_file_has_to_be_here_unless_it_was_removed_or_is_of_another_index(store: Store) -> None:
+    filename, content = wheels.wheel("hello", "1.0")
+    put(store, (filename, content))
+    put(store, wheels.wheel("hello", "2.0"))
+    digest = hashlib.sha256(content).hexdigest()
+    put(store, environments.revision("tools", 1, "hello", lock=lock("hello", "1.0", digest)))
+    put(store, environments.revision("public", 1, "numpy", lock=lock("numpy", "2.0", "0" * 64)))
+    found = drill_environments.check(store)
+    assert (sorted(found.names), sorted(found.served)) == (["public", "tools"], ["public", "tools"])
+    assert (found.locked_files, found.notes) == (1, [])
+    store.remove("hello", "1.0")
+    found = drill_environments.check(store)
+    assert found.notes == ["tools locks hello 1.0, which was removed from the index"]
+    put(store, environments.revision("tools", 2, "hello", lock=lock("hello", "2.0", "1" * 64)))
+    with pytest.raises(PpmError, match=r"tools locks hello 2\.0, and the backup lacks its file"):
+        drill_environments.check(store)
+
+
+def test_a_sample_has_the_newest_wheel_that_can_be_installed_here(store: Store) -> None:
+    for version in ("1.0", "2.0", "3.0"):
+        put(store, wheels.wheel("hello", version))
+    put(store, wheels.wheel("hello", "4.0", requires_python="<3"))
+    store.yank("hello", "3.0")
+    put(store, wheels.wheel("windows-only", "1.0", tag="cp311-cp311-win_amd64"))
+    put(store, wheels.sdist("source-only", "1.0"))
+    put(store, wheels.wheel("hidden", "1.0"))
+    store.set_status("hidden", "quarantined")
+    (chosen,) = drill_index.choose(store, 5, Random(1))
+    assert (chosen.project, chosen.version) == ("hello", "2.0")
+    assert drill_index.choose(store, 0, Random(1)) == []
+
+
+def test_leftovers_are_removed_and_what_a_running_drill_has_is_not(tmp_path: Path) -> None:
+    (tmp_path / "ppm-drill-dead" / "volume").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    with scratch.folder(tmp_path) as own:
+        assert own.stat().st_mode & 0o777 == 0o700
+        assert {path.name for path in tmp_path.iterdir()} == {"other", own.name}
+        assert files.is_locked(own / ".lock")
+        assert scratch.remove_leftovers(tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_full_disk_is_found_before_anything_is_fetched(tmp_path: Path) -> None:
+    scratch.require_space(tmp_path, 1)
+    with pytest.raises(PpmError, match="are needed in"):
+        scratch.require_space(tmp_path, 1 << 60)

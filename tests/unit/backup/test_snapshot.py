@@ -1,0 +1,102 @@
+"""What restic prints, as values: 0.14 of Debian 12 and 0.18 of Debian 13."""
+
+from __future__ import annotations
+
+import pytest
+
+from ppmctl.backup.restic import _is_locked, _line, reason
+from ppmctl.backup.snapshot import (
+    Keep,
+    Snapshot,
+    Summary,
+    choose,
+    read_removed,
+    read_snapshots,
+    read_summary,
+)
+from ppmctl.errors import PpmError
+
+OLD = (
+    '{"message_type":"summary","files_new":1,"dirs_new":2,"data_added":1054,"total_files_processed":3,'
+    '"total_bytes_processed":20,"total_duration":0.2,"snapshot_id":"e5f18cb8"}'
+)
+NEW = (
+    '{"message_type":"summary","dry_run":false,"files_new":1,"data_added":1054,"data_added_packed":800,'
+    '"total_files_processed":3,"total_bytes_processed":20,"backup_start":"2026-11-30T04:44:04Z",'
+    '"snapshot_id":"e5f18cb871f338d86a64a9b37a5e12cca0374ac5de503cba3270a524437c3022"}'
+)
+
+
+@pytest.mark.parametrize("printed", [OLD, NEW, f'{{"message_type":"status","percent_done":1}}\n{NEW}\n'])
+def test_the_summary_of_a_backup(printed: str) -> None:
+    assert read_summary(printed) == Summary(snapshot="e5f18cb8", files=3, size=20, added=1054)
+
+
+def test_a_backup_without_a_summary_is_an_error() -> None:
+    with pytest.raises(PpmError, match="no summary"):
+        read_summary('{"message_type":"status"}\nnonsense\n')
+
+
+def test_snapshots_are_sorted_by_time_and_may_have_no_tags() -> None:
+    printed = (
+        '[{"time":"2026-11-30T02:00:00.069219478+02:00","tags":["ppm"],"id":"aa"},'
+        '{"time":"2026-11-30T01:00:00Z","tags":null,"id":"bbbbbbbbbbbb"}]'
+    )
+    first, second = read_snapshots(printed)
+    assert (first.id, first.time, first.tags) == ("aa", "2026-11-30T00:00:00.069219Z", ("ppm",))
+    assert (second.id, second.tags) == ("bbbbbbbb", ())
+    assert read_snapshots("null") == []
+    with pytest.raises(PpmError):
+        read_snapshots("nonsense")
+
+
+def test_the_latest_backup_is_no_copy_of_what_a_restore_replaced() -> None:
+    backup = Snapshot(id="aaaa1111", time="1", tags=("ppm",))
+    replaced = Snapshot(id="aaaa2222", time="2", tags=("ppm", "before-restore"))
+    assert choose([backup, replaced], None) == choose([backup, replaced], "latest") == backup
+    assert choose([backup, replaced], "aaaa2222ffff") == replaced
+    for wanted, message in (("aaaa", "several"), ("b", "no snapshot")):
+        with pytest.raises(PpmError, match=message):
+            choose([backup, replaced], wanted)
+    with pytest.raises(PpmError, match="no backup"):
+        choose([replaced], None)
+
+
+def test_removed_snapshots_are_counted_before_the_text_that_old_releases_print() -> None:
+    assert read_removed('[{"keep":[1],"remove":[{"id":"a"},{"id":"b"}]},{"remove":null}]\nloading indexes...\n') == 2
+    assert read_removed("[]") == read_removed("nothing") == 0
+
+
+def test_only_given_numbers_keep_snapshots() -> None:
+    assert Keep().options() == ()
+    assert Keep(daily=7, monthly=6).options() == ("--keep-daily=7", "--keep-monthly=6")
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "Fatal: wrong",
+        '{"message_type":"exit_error","code":12,"message":"Fatal: wrong"}',
+        '{"message_type":"error","error":{"message":"Fatal: wrong"},"during":"archival"}',
+        '{"message_type":"error","error":"Fatal: wrong"}',
+    ],
+)
+def test_an_error_is_read_in_each_form(printed: str) -> None:
+    assert _line(printed) == "Fatal: wrong"
+
+
+def test_a_locked_repository_is_recognised_by_code_or_words() -> None:
+    assert _is_locked(11, "")
+    assert _is_locked(1, "unable to create lock in backend: repository is already locked exclusively by PID 12")
+    assert not _is_locked(1, "no space left")
+
+
+def test_the_reason_of_a_failure_is_one_line_without_advice() -> None:
+    printed = (
+        "using temporary cache in /tmp/x\ncreate exclusive lock for repository\nload indexes\n"
+        "Pack ID does not match: error in 5a\nrestic repair packs 5a\nDamaged pack files; please open an issue at X\n"
+        "Fatal: repository contains errors\n"
+    )
+    assert reason(printed) == "Pack ID does not match: error in 5a; repository contains errors"
+    assert reason("Fatal: odd\n") == "odd"
+    assert reason("") == "it said nothing"
