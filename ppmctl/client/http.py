@@ -121,7 +121,7 @@ class Transport:
         Raise Unreachable if no answer came, PpmError if a retry can't help (TLS, a proxy, a bad URL, a huge answer).
         """
         try:
-            with self._send(method, url, read_timeout, headers=headers, data=data) as response:
+            with self.open(method, url, read_timeout, headers=headers, data=data) as response:
                 return _answer(response, url, body=_read(response, url, _MAX_ANSWER))
         except OSError as exc:  # the base of requests' errors, and the error for a missing file of authorities
             raise explain(exc, url) from exc
@@ -134,7 +134,7 @@ class Transport:
         import requests
 
         try:
-            with self._send("GET", url, read_timeout, headers={"Accept-Encoding": "identity"}) as response:
+            with self.open("GET", url, read_timeout, headers={"Accept-Encoding": "identity"}) as response:
                 if response.status_code != 200:
                     return _answer(response, url, body=_read(response, url, _MAX_REFUSAL))
                 for chunk in response.iter_content(_CHUNK):
@@ -143,7 +143,7 @@ class Transport:
         except requests.RequestException as exc:
             raise explain(exc, url) from exc
 
-    def _send(self, method: str, url: str, read_timeout: float, **more: Any) -> requests.Response:
+    def open(self, method: str, url: str, read_timeout: float, **more: Any) -> requests.Response:
         timeout = (min(CONNECT_TIMEOUT, read_timeout), read_timeout)
         return self._session.request(
             method, url, timeout=timeout, allow_redirects=False, stream=True, verify=self.authorities, **more

@@ -17,6 +17,7 @@ from ppmctl.client.package_admin import parse_claim
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions import distribution
 from ppmctl.distributions.distribution import one_line
+from ppmctl.distributions.names import is_name
 from ppmctl.distributions.project_page import PageFile, ProjectPage, Release
 from ppmctl.errors import NOT_SUCH_JSON, PpmError, Unreachable, UsageError
 from ppmctl.index import statistics
@@ -109,7 +110,7 @@ class Query:
 
     def page(self, name: str) -> ProjectPage:
         """Return a project's page. Raise PpmError if there is no such project."""
-        if not distribution.is_name(name):
+        if not is_name(name):
             raise PpmError(f"{name!r} is not a name of a project.")
         normalised = distribution.normalise(name)
         page = self._projects.project(normalised)
@@ -126,7 +127,7 @@ class Query:
 
         A name that was claimed counts as a project, without files.
         """
-        if not distribution.is_name(name):
+        if not is_name(name):
             raise PpmError(f"{name!r} is not a name of a project.")
         normalised = distribution.normalise(name)
         page, claim = self._projects.project(normalised), self._projects.claim(normalised)

@@ -9,7 +9,8 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from ppmctl.client.http import Answer, Transport, absolute, failed
 from ppmctl.client.index_url import Address
-from ppmctl.distributions.distribution import is_name, normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
+from ppmctl.distributions.names import is_name
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
 

@@ -1,0 +1,1 @@
+"""Signed webhooks for what happens in an index: a sender reads the audit log and posts its events."""
