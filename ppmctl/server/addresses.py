@@ -1,4 +1,4 @@
-"""Parse the addresses in a server's settings: the one that it listens on, and that of another index."""
+"""Parse the addresses in a server's settings: the one that it listens on, those of an index and a bucket."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _LONGEST = 253  # characters of a host's name
 # no space, quote or control character, because the URL is sent in a header
 _URL = re.compile(r"https?://[^/@?#\s\"'<>\\^`{|}\x00-\x20\x7f]+(?:/[^?#\s\"'<>\\^`{|}\x00-\x20\x7f]*)?", re.I)
+
+_BUCKET = re.compile(r"(?:s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](?:/[A-Za-z0-9._-]+)*", re.ASCII)
 
 
 def listen_address(value: Any) -> str:
@@ -40,6 +42,16 @@ def index_url(value: Any) -> str:
     if not can_exist:
         raise ValueError("it must be a URL such as https://index.example/simple/; its host or port can't exist")
     return text.rstrip("/") + "/"
+
+
+def bucket(value: Any) -> str:
+    """Return the address of a bucket, without a slash at its end. Raise ValueError, which does not quote it."""
+    text = value.strip().rstrip("/") if isinstance(value, str) else ""
+    if not _BUCKET.fullmatch(text):
+        raise ValueError(
+            "it must be the address of a bucket such as s3://bucket/prefix (or gs, az), without a credential"
+        )
+    return text
 
 
 def _is_host(text: str) -> bool:

@@ -13,13 +13,16 @@ from werkzeug.wrappers import Request, Response
 from ppmctl import files
 from ppmctl.access import audit_log, rights
 from ppmctl.access.credential_files import Access, Credentials
+from ppmctl.access.rights import Action
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import discovery
 from ppmctl.index.store import Store
-from ppmctl.server import request_headers, same_origin, token_api, upload_form, uploads
+from ppmctl.server import metrics_api, request_headers, request_metrics, same_origin, token_api, upload_form, uploads
 from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.environment_reader import EnvironmentReader
+from ppmctl.server.health_api import HealthApi
+from ppmctl.server.metrics_api import MetricsApi
 from ppmctl.server.mirror_api import RPC_PATHS, MirrorApi
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.public_names import PublicNames
@@ -70,6 +73,8 @@ class Index:
         self._environment_api = EnvironmentApi(store, public_names)
         self._mirrors = MirrorApi(store)
         self._tokens = token_api.TokenApi(settings.volume)
+        self._health = HealthApi(settings.volume)
+        self._metrics = MetricsApi(settings, store, credentials, self._health.writes)
         self._refusals = audit_log.Refusals(settings.volume)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -77,6 +82,10 @@ class Index:
         request_headers.drop(environ)
         environ["wsgi.input"] = Body(environ)
         request = Request(environ)
+        kind = request_metrics.kind_of(request.method, request.path)
+        if kind != request_metrics.UPLOAD and self._pages.handles(request):
+            kind = request_metrics.WEB
+        start_response = self._metrics.requests.counting(environ, kind, start_response)
         if request.method in _WRITING and request.path not in RPC_PATHS:
             start_response = self._audited(audit_log.Attempt.of(environ), start_response)
         try:
@@ -103,8 +112,12 @@ class Index:
         return start
 
     def _answer(self, request: Request, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if request.path == "/healthz":
-            return Response("ok\n", mimetype="text/plain")(environ, start_response)
+        if request.path == metrics_api.PATH:
+            if not self._metrics.is_open(request):
+                authenticated(self._credentials, request, action="monitor")
+            return self._metrics.answer(request)(environ, start_response)
+        if (health := self._health.answer(request)) is not None:
+            return health(environ, start_response)
         if self._pages.handles(request):
             return self._pages.answer(request)(environ, start_response)
         by = rights.ANYONE if self._is_open(request) else authenticated(self._credentials, request)
@@ -159,10 +172,11 @@ class Index:
             raise Refused(403, f"The credential {upload.by.name} may not remove releases: it has no admin's rights")
 
 
-def authenticated(credentials: Credentials, request: Request) -> Access:
+def authenticated(credentials: Credentials, request: Request, *, action: Action = "read") -> Access:
     """Return the credential of a request, by HTTP Basic authentication.
 
-    Raise Refused (401) before anything else is checked, so that nobody learns what the index has.
+    Raise Refused before anything else is checked, so that nobody learns what the index has: 401, or 403 for one that
+    may not do this `action` at all.
     """
     try:
         sent = request.authorization
@@ -176,8 +190,11 @@ def authenticated(credentials: Credentials, request: Request) -> Access:
     if access is None:
         raise Refused(401, "The credential is wrong: unknown name or secret")
     attempt.by = access.name
-    if not access.may("read"):
+    if not access.is_live():
         raise Refused(401, "The credential has expired")
+    if not access.may(action):
+        what = "may not read /metrics" if action == "monitor" else "is for monitoring: it reads only /metrics"
+        raise Refused(403, f"The credential {access.name} {what}")
     return access
 
 

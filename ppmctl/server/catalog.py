@@ -30,12 +30,13 @@ class Catalogue:
 
     def project(self, name: str) -> ProjectPage | None:
         """Return the page of a project, or None if there never was one of that name."""
+        self._store.cache.require(name)
         content = project_folder.read(self._store.volume, name)
         return project_details.page(content) if content is not None else None
 
     def metadata(self, file: PageFile) -> bytes | None:
         """Return the core metadata of a file, or None if it has none."""
-        return project_details.metadata(self._store.volume, file)
+        return project_details.metadata(self._store, file)
 
     def holdings(self) -> list[Holding]:
         """Return all projects, sorted by name, also those without files."""

@@ -15,6 +15,7 @@ from ppmctl.index import project_folder
 from ppmctl.index.import_folder import old_format
 from ppmctl.index.layout import REJECTED
 from ppmctl.index.store import Store
+from ppmctl.storage.bucket import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,10 @@ class Watcher:
             notes = self._publish(path, state)
         except InvalidDistribution as exc:
             reason = old_format(path.name) or exc.message
+        except Unavailable as exc:
+            log.warning("%s is published later: %s", path, exc.message)
+            self._seen.pop(name, None)  # so it is tried again soon
+            return False
         except PpmError as exc:
             reason = exc.message
         except OSError as exc:

@@ -112,7 +112,7 @@ class EnvironmentChanges:
         number = number or (state.latest.number if state.latest is not None else 0)
         for stored in state.revisions:
             if stored.number == number:
-                path = project_folder.locate(self._store.volume, state.project, stored.file.filename)
+                path = self._store.cache.fetch(state.project, stored.file.filename)
                 return from_wheel(path)
         raise Refused(404, f"The environment {state.name} has no revision {number}")
 
@@ -122,6 +122,7 @@ class EnvironmentChanges:
         sender.tries(action, project)
         if not sender.by.may("publish", project):
             raise Refused(403, f"The credential {sender.by.name} may not publish {project}")
+        self._store.pull(project)
 
     def require_change(self, sender: Sender, name: str) -> None:
         """Raise Refused (403) unless the sender may change an environment, or make one of that name."""

@@ -74,6 +74,7 @@ class EnvironmentReader:
         if normal != name:
             return simple_api.moved(request, f"/env/{normal}/{rest}")
         simple_api.require_readable(by, PREFIX + name, _NOTHING)
+        self._store.cache.require(PREFIX + name)
         top = self._store.volume.environment(name)
         if not top.is_dir() and self._store.has_project(PREFIX + name):
             self._store.refresh(PREFIX + name)  # index/ can be deleted at any time

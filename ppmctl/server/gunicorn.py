@@ -10,7 +10,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -25,8 +26,7 @@ from ppmctl import files
 from ppmctl.access import secret_mask
 from ppmctl.errors import PpmError
 from ppmctl.index.store import Store
-from ppmctl.server import bind_check, lifecycle, running, unix_http
-from ppmctl.server.access_log import RequestLogger
+from ppmctl.server import access_log, bind_check, lifecycle, running, unix_http
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.systemd import Service
 from ppmctl.server.waiting import Waiting
@@ -44,6 +44,8 @@ _MOST_CONNECTIONS = 1000
 _OWN_DESCRIPTORS, _REQUEST_DESCRIPTORS = 128, 8
 _ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was left
 _WARN_EVERY = 60.0  # seconds
+_STOP_AFTER = "PPM_STOP_AFTER"
+_NGINX_BEGINS_WITHIN, _NGINX_STOPS_WITHIN = 2.0, 95.0  # seconds: after the signal, and after it has begun
 
 
 Application = Callable[[ServerSettings, Store], "WSGIApplication"]
@@ -56,8 +58,11 @@ def serve(
     *,
     announce: Callable[[], None],
     access_log: bool = False,
+    threads: Mapping[str, Callable[[], None]] | None = None,
 ) -> None:
     """Serve the index of `application` until a signal ends it. Call `announce` right before it starts.
+
+    `threads` are run beside the server's own, by name.
 
     The volume must be prepared. If `service` has sockets, they are used instead of the settings' host and port.
     With `access_log`, each request is a line on stdout.
@@ -69,10 +74,22 @@ def serve(
     if not service.sockets:
         bind_check.check(settings)
     announce()
-    _Server(application, settings, service, access_log=access_log).run()
+    _Server(application, settings, service, access_log=access_log, threads=threads or {}).run()
 
 
 class _Arbiter(Arbiter):
+    def handle_term(self) -> None:
+        """Stop, but not before a nginx that is stopped at the same time: it passes on what it has accepted."""
+        path, began = os.environ.get(_STOP_AFTER, ""), time.monotonic()
+        while path and (time.monotonic() - began < _NGINX_BEGINS_WITHIN or _is_stopping(Path(path))):
+            for number in self.wait_for_signals(timeout=0.1):
+                if number == signal.SIGCHLD:
+                    self.reap_workers()
+                elif number in _ENDING:
+                    path = ""  # the second signal: it waits no longer
+            self.manage_workers()
+        super().handle_term()
+
     def spawn_worker(self) -> int:
         """Start a worker, and hold back signals that end the server until the worker can receive them.
 
@@ -84,6 +101,14 @@ class _Arbiter(Arbiter):
             return int(super().spawn_worker())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _is_stopping(path: Path) -> bool:
+    """Return whether nginx is being stopped: it makes the file `path` then. One that was killed leaves it."""
+    try:
+        return time.time() - path.stat().st_mtime < _NGINX_STOPS_WITHIN
+    except OSError:
+        return False
 
 
 class _Request(Request):
@@ -180,12 +205,19 @@ class _Worker(ThreadWorker):
 
 class _Server(BaseApplication):
     def __init__(
-        self, application: Application, settings: ServerSettings, service: Service, *, access_log: bool
+        self,
+        application: Application,
+        settings: ServerSettings,
+        service: Service,
+        *,
+        access_log: bool,
+        threads: Mapping[str, Callable[[], None]],
     ) -> None:
         self._application = application
         self._settings = settings
         self._service = service
         self._access_log = access_log
+        self._threads = threads
         self._registration = running.Registration(settings.volume, read_access=settings.read_access)
         self._store = Store(settings.volume)
         self._pulse = Pulse()
@@ -214,7 +246,7 @@ class _Server(BaseApplication):
             "loglevel": "warning",
             "proc_name": "ppm",
             "accesslog": "-" if self._access_log else None,
-            "logger_class": RequestLogger,
+            "logger_class": access_log.logger(self._settings.volume),
             "when_ready": self._ready,
             "on_exit": lambda _arbiter: self._registration.end(),
             "post_worker_init": self._start_threads,
@@ -231,13 +263,13 @@ class _Server(BaseApplication):
         _handle_ctrl_c()
 
     def _start_threads(self, worker: ThreadWorker) -> None:
-        lifecycle.start(self._store)
+        lifecycle.start(self._store, self._settings, self._threads)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both processes; the arbiter handles it
         if self._service.notify_address:
             address = worker.sockets[0].getsockname()
             Watchdog(
                 notify=self._service.notify,
-                ask=lambda timeout: unix_http.is_healthy(address, timeout=timeout),
+                ask=lambda timeout: unix_http.is_answering(address, timeout=timeout),
                 pulse=self._pulse,
                 interval=self._service.watchdog,
                 is_stopping=lambda: not worker.alive,

@@ -1,4 +1,8 @@
-"""Check that a server is healthy: it answers, it can send a page, and its volume can be written."""
+"""Check that a server is healthy: it answers, it can send a page, and its volume can be written.
+
+`check` asks a server from outside, for `ppmctl health`; `page_problem` and `write_problem` are what the server itself
+answers about (`ppmctl.server.health_api`).
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ppmctl.errors import PpmError
+from ppmctl.index.free_space import free_space
 from ppmctl.index.layout import Volume
 from ppmctl.server import unix_http
 from ppmctl.server.content_negotiation import JSON
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.unix_http import Address
+from ppmctl.storage import bucket_layout, configured
+
+READS, WRITES = "/healthz", "/healthz/write"  # what a server answers about itself
 
 _PROBE = ".health"
 _PROBE_CONTENT = bytes(1 << 12)  # too large for a file system to store in the directory entry
+_OLDER = (401, 404)  # a server of an older release, which does not know the second one
+_LACKING = {"disk": "The volume has too little free space", "inodes": "The volume has too few free inodes"}
 
 
 def check(settings: ServerSettings, *, timeout: float = 3.0) -> None:
@@ -26,9 +36,14 @@ def check(settings: ServerSettings, *, timeout: float = 3.0) -> None:
     """
     address = _address(settings)
     where = settings.host if settings.is_local else f"{settings.host} port {settings.port}"
-    _within(timeout, f"The server at {where}", lambda: _ask(address, "GET", "/healthz", 200, timeout))
-    _within(timeout, f"The server at {where}", lambda: _ask_for_page(address, settings, timeout))
-    check_volume(settings.volume, timeout=timeout)
+    server = f"The server at {where}"
+    failing: list[str] = []
+    _within(timeout, server, lambda: failing.extend(_own_problems(address, timeout)))
+    if not failing:
+        _within(timeout, server, lambda: _ask_for_page(address, settings, timeout))
+    check_volume(settings.volume, timeout=timeout)  # names the file, which the server does not tell anyone
+    if failing:
+        raise PpmError(f"{server} reports: {failing[0]}.")
 
 
 def check_volume(volume: Volume, *, timeout: float = 3.0) -> None:
@@ -36,6 +51,46 @@ def check_volume(volume: Volume, *, timeout: float = 3.0) -> None:
     page, probe = volume.simple / JSON.page, volume.incoming / _PROBE
     _within(timeout, f"The list of projects, {page},", lambda: _read(page))
     _within(timeout, f"The volume {volume.root}", lambda: _write(probe))
+
+
+def page_problem(volume: Volume) -> str:
+    """Return why the list of projects can't be read, without the names of files; "" if it can."""
+    try:
+        _read(volume.simple / JSON.page)
+    except (OSError, PpmError):
+        return "The pages can't be read"
+    return ""
+
+
+def write_problem(volume: Volume) -> str:
+    """Return why nothing can be published, without the names of files; "" if volume and bucket can be used."""
+    try:
+        status = os.statvfs(volume.incoming)
+        if status.f_flag & os.ST_RDONLY:
+            return "The volume is mounted read-only"
+        for free in free_space(status):
+            if free.state == "fail":
+                return _LACKING[free.what]
+        _write(volume.incoming / _PROBE)
+        if volume.is_cache:
+            bucket_layout.read(configured.opened(volume.bucket))
+    except OSError as exc:
+        return f"The volume can't be written: {exc.strerror}"
+    except PpmError:
+        return "The bucket can't be used"
+    return ""
+
+
+def _own_problems(address: Address, timeout: float) -> list[str]:
+    """Return what the server itself finds wrong. Raise PpmError for an unexpected answer."""
+    problems = []
+    for path in (READS, WRITES):
+        answer = unix_http.ask(address, "GET", path, timeout=timeout)
+        if answer.status == 503:
+            problems.append(answer.reason)
+        elif answer.status != 200 and not (path == WRITES and answer.status in _OLDER):
+            raise PpmError(f"answers GET {path} with {answer.status} {answer.reason}, not with 200.")
+    return problems
 
 
 def _address(settings: ServerSettings) -> Address:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ppmctl import files
-from ppmctl.access import credential_files, expiry
+from ppmctl.access import audit_rotation, credential_files, expiry
 from ppmctl.distributions import inspection
+from ppmctl.downloads import counter
 from ppmctl.errors import PpmError
-from ppmctl.index import pages, rebuild, recovery
+from ppmctl.index import cache_mark, pages, rebuild, recovery
+from ppmctl.index.eviction import Eviction
 from ppmctl.index.layout import Volume
 from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
-from ppmctl.server import drop_folder
+from ppmctl.server import drop_folder, node_follower
+from ppmctl.server.settings import ServerSettings
+from ppmctl.storage import before_fork
 
 log = logging.getLogger(__name__)
 
@@ -31,33 +35,62 @@ _SEARCH_EVERY, _SEARCH_AGAIN, _COMPARE_EVERY, _ENDS_WITHIN = 0.1, 1.0, 60.0, 1.0
 def prepare(volume: Volume) -> None:
     """Make what the volume lacks, and set HOME. The modules that import pypiserver can be imported after that."""
     volume.prepare()
+    cache_mark.serve(volume)
     os.environ.setdefault("HOME", "/")  # pypiserver needs it when it is imported; a uid without a name has none
     credential_files.ensure_htpasswd(volume)
+    before_fork.run(volume.root, _prune, volume)
+
+
+def _prune(volume: Volume) -> None:
     expiry.Pruner(volume).prune()
 
 
 def repair(store: Store) -> None:
     """Complete or undo what a crash has interrupted."""
+    if store.mirror is not None and _is_new_boot(store.volume):
+        store.mirror.forget_all()  # what follows a head is not synced to the disk
     repaired = recovery.repair(store)
     if repaired.projects or repaired.swept:
         log.warning("Repaired after a crash: %d projects, %d folders.", len(repaired.projects), repaired.swept)
 
 
-def start(store: Store) -> None:
-    """Start the threads, which end with the process: old pages, search, the folder `drop/`, expired credentials."""
+def start(store: Store, settings: ServerSettings, more: Mapping[str, Callable[[], None]] | None = None) -> None:
+    """Start the threads, which end with the process: old pages, search, the folder `drop/`, and so on, and `more`."""
     inspection.start()
     for name, work in {
+        **_bucket_threads(store, settings),
         "root list": lambda: _write_root(store),
         "search index": lambda: _update_search(store),
         "drop folder": drop_folder.Watcher(store).run,
         "pages": lambda: _after_reboot(store),
         "credentials": expiry.Pruner(store.volume).run,
+        "audit": lambda: audit_rotation.run(store.volume, settings.audit_limits),
+        "downloads": counter.Counter(store.volume, pause=counter.PAUSE).run,
+        **(more or {}),
     }.items():
         threading.Thread(target=work, name=name, daemon=True).start()
 
 
+def _bucket_threads(store: Store, settings: ServerSettings) -> dict[str, Callable[[], None]]:
+    """Return the threads of a volume that is a cache of a bucket; nginx begins to ask the application."""
+    freshness = store.cache.freshness
+    if freshness is None:
+        return {}
+    freshness.sweep(age=0)
+    threads: dict[str, Callable[[], None]] = {
+        "marks": freshness.run,
+        "projects": store.cache.fill,
+        "other nodes": lambda: node_follower.run(store),
+    }
+    if settings.cache_max_size is not None:
+        threads["eviction"] = Eviction(store.volume, settings.cache_max_size).run
+    return threads
+
+
 def finish(store: Store) -> None:
     """Do at the end of the process what the threads have left."""
+    if store.cache.freshness is not None:
+        store.cache.freshness.sweep(age=0)
     if pages.root_is_marked(store.volume):  # the thread that writes it may die halfway
         store.write_root()
     store.changes.wait_until_done(_ENDS_WITHIN)
@@ -78,11 +111,20 @@ def _after_reboot(store: Store) -> None:
         if before == current:
             return
         if before:
-            done = rebuild.rebuild(store)
+            done = rebuild.rebuild(store, with_bucket=False)
             log.warning("After a reboot or upgrade %d of %d projects had old pages.", done.written, done.projects)
         files.write_atomic(boot, f"{current}\n".encode())
     except (OSError, PpmError) as exc:
         log.error("The pages can't be checked after a reboot; run ppmctl index rebuild: %s", exc)
+
+
+def _is_new_boot(volume: Volume) -> bool:
+    """Return whether the machine was started after this volume was last used; True if that is unknown."""
+    try:
+        before = volume.boot.read_text(encoding="ascii", errors="replace")
+        return _without_hyphens(before) != boot_id(os.environ)
+    except OSError:
+        return True
 
 
 def _write_root(store: Store) -> None:

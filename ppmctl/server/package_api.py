@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
+from ppmctl.access import audit_query
 from ppmctl.access.credential_files import Access
 from ppmctl.distributions import distribution
-from ppmctl.distributions.distribution import is_name
+from ppmctl.distributions.names import is_name
 from ppmctl.distributions.project_page import ProjectPage
+from ppmctl.downloads import report
 from ppmctl.errors import Refused
 from ppmctl.index import project_details
 from ppmctl.index.claims import Claim
@@ -33,6 +36,7 @@ _ROUTES = json_api.routes(
     ("GET", SEARCH, "search"),
     ("GET", "/api/packages/<project>", "show"),
     ("GET", "/api/stats", "stats"),
+    ("GET", "/api/stats/downloads", "downloads"),
     ("PUT", "/api/packages/<project>/status", "status"),
     ("GET", _CLAIM, "show_claim"),
     ("PUT", _CLAIM, "claim"),
@@ -50,6 +54,7 @@ class PackageApi:
         self._store = store
         self._catalogue = Catalogue(store)
         self._index = SearchIndex(store)
+        self._reports = report.Reports(store.volume)
 
     def answer(self, request: Request, by: Access) -> Response | None:
         """Return the response, or None for other paths.
@@ -65,6 +70,16 @@ class PackageApi:
     def stats(self, _request: Request, by: Access) -> Response:
         """Return the numbers that readers may see."""
         return json_api.answer(of_holdings(_readable(by, self._catalogue.holdings())).to_json())
+
+    def downloads(self, request: Request, by: Access) -> Response:
+        """Return the downloads of the projects that the credential may read, or of `project`, since `since`."""
+        start, name = request.args.get("since"), request.args.get("project")
+        day = audit_query.parse_since(start, now=datetime.now(UTC)).date() if start else None
+        project = normalised(name) if name is not None else None
+        if project is not None and not (by.may("read", project) and self._store.has_project(project)):
+            raise Refused(404, f"There is no project {project} in this index")
+        found = self._reports.read(project, day, by.read_filter)
+        return json_api.answer(found.to_json())
 
     def search(self, request: Request, by: Access) -> Response:
         """Return the projects that have all words of `q`, the best match first."""

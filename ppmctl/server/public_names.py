@@ -41,6 +41,9 @@ class PublicNames:
             return
         if store.has_project(project) or environment_of(project) is not None or project not in most_used():
             return
+        store.pull(project)
+        if store.has_project(project):  # another node has it
+            return
         if any(fnmatchcase(project, glob) for glob in self.private_names) or store.claim_of(project) is not None:
             return
         claim = f"`ppmctl package claim {project}`"

@@ -19,11 +19,13 @@ from pypiserver.core import PkgFile
 from werkzeug.wrappers import Response
 
 from ppmctl.access.rights import Access
-from ppmctl.distributions.distribution import is_name, normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
+from ppmctl.distributions.names import is_name
 from ppmctl.errors import Refused
 from ppmctl.index import pages, project_folder
+from ppmctl.index.lookup import NotHere
 from ppmctl.index.project_folder import Folder, StoredFile
-from ppmctl.index.store import NotHere, Store
+from ppmctl.index.store import Store
 from ppmctl.server import simple_api, uploads, xml_rpc
 from ppmctl.server.public_names import PublicNames
 from ppmctl.server.uploads import Upload

@@ -13,6 +13,8 @@ from ppmctl.errors import Refused
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
+IS_FORWARDED = "ppm.is_forwarded"  # whether the request has a header of a proxy
+_OF_PROXIES = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\])(:[0-9]{1,5})?", re.ASCII)
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 # pypiserver and other libraries would build links from these, or route by them
@@ -28,6 +30,7 @@ _DROPPED = tuple(
 
 def drop(environ: WSGIEnvironment) -> None:
     """Remove headers with which a client could change links and redirects; of a proxy's only the scheme counts."""
+    environ[IS_FORWARDED] = any(name in environ for name in (*_DROPPED, *_OF_PROXIES))
     for name in _DROPPED:
         environ.pop(name, None)
     if environ.get("HTTP_X_FORWARDED_PROTO") not in ("http", "https"):

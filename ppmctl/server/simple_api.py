@@ -6,6 +6,7 @@ import contextlib
 import os
 import posixpath
 import re
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,20 +19,17 @@ from werkzeug.wsgi import wrap_file
 
 from ppmctl.access.rights import Access
 from ppmctl.distributions import attestations
-from ppmctl.distributions.distribution import (
-    InvalidDistribution,
-    is_name,
-    is_normalised,
-    normalise,
-    parse_filename,
-    projects_of,
-)
+from ppmctl.distributions.distribution import InvalidDistribution, normalise, parse_filename, projects_of
+from ppmctl.distributions.names import is_name, is_normalised
 from ppmctl.errors import Refused
 from ppmctl.index import discovery
+from ppmctl.index.cache import UNKNOWN
+from ppmctl.index.freshness import ROOT
 from ppmctl.index.layout import PROVENANCE, SERVED
 from ppmctl.index.pages import PACKED, packed_page, render_root
 from ppmctl.index.store import Store
 from ppmctl.server import content_negotiation, json_api
+from ppmctl.server.bucket_files import BucketFiles
 from ppmctl.server.content_negotiation import Form
 from ppmctl.server.settings import ServerSettings
 
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
 
 _ORIGIN = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 NO_FILE = "There is no such file in this index"
+_SENDS_FILES = "X-Ppm-Sends-Files"  # nginx sets it, or removes it
 _ATTEMPTS = 50  # to write and read a page while index/ is being deleted
 
 
@@ -51,6 +50,7 @@ class Reader:
         self._store = store
         self._upstream_url = upstream_url
         self._file_cache = file_cache(settings)
+        self._bucket_files = BucketFiles(settings, store) if store.cache.mirror is not None else None
 
     def answer(self, request: Request, by: Access) -> Response | None:
         """Return the response, or None for pypiserver's paths. Raise Refused: 404, 406, 503.
@@ -91,6 +91,7 @@ class Reader:
 
     def _root(self, request: Request, by: Access) -> Response | None:
         """Return the list of projects; for a credential with limited reads one that is made for it."""
+        self._store.cache.require(ROOT)
         if not by.is_read_limited:
             return self._written(request, self._store.volume.simple, write=self._store.write_root)
         form, headers = _negotiated(request)
@@ -107,6 +108,7 @@ class Reader:
             return moved(request, f"/simple/{project}/")
         # Never redirected: the name can be that of a project here, which the redirect would replace by a public one.
         require_readable(by, project, f"There is no project {project} in this index")
+        self._store.cache.require(project)  # in a bucket, another node may have published it
         # A project that exists or existed, or that is private, is never redirected, even if its page is missing.
         page = self._written(
             request,
@@ -161,17 +163,47 @@ class Reader:
         require_readable(by, project, NO_FILE)
         kind = attestations.MEDIA_TYPE if filename.endswith(PROVENANCE) else "application/octet-stream"
         headers = {"Content-Type": kind, "Cache-Control": self._file_cache}
-        try:
-            return send(request, self._store.volume.file(project, filename), headers)
-        except FileNotFoundError as exc:
-            raise Refused(404, NO_FILE) from exc
+        path = self._store.volume.file(project, filename)
+        is_known = self._store.cache.compare(project)
+        for _attempt in range(_ATTEMPTS):
+            try:
+                if is_known and _sends_files(request, by) and self._store.cache.is_marked(project) and path.exists():
+                    return _handed_over(request, kind)
+                return send(request, path, headers)
+            except FileNotFoundError as exc:
+                missing = Refused(404, NO_FILE) if is_known else Refused(503, UNKNOWN)
+                if self._bucket_files is None:
+                    raise missing from exc
+            try:
+                response = self._bucket_files.answer(request, project, filename, kind=kind)
+            except FileNotFoundError as exc:
+                raise missing from exc
+            if response is not None:
+                return response
+        raise Refused(503, UNKNOWN)  # each time it was removed before it was read, which does not happen
 
     def _flat(self, request: Request, by: Access, filename: str) -> Response:
         """Redirect from the URL of a file in a flat pypiserver, which lock files may contain."""
         for project in by.readable(projects_of(_distribution_of(filename))):
+            self._store.cache.compare(project)
             if self._store.has_file(project, filename):
                 return moved(request, f"/packages/{project}/{filename}")
         raise Refused(404, NO_FILE)
+
+
+def _sends_files(request: Request, by: Access) -> bool:
+    """Return whether the web server in front sends files of the volume that an answer names.
+
+    It finds nothing there for a credential that may read only some projects.
+    """
+    connection = request.environ.get("gunicorn.socket")
+    is_behind_proxy = connection is not None and connection.family == socket.AF_UNIX
+    return is_behind_proxy and request.headers.get(_SENDS_FILES) == "yes" and not by.is_read_limited
+
+
+def _handed_over(request: Request, kind: str) -> Response:
+    """Return the answer by which nginx sends the requested file by itself, with its own headers."""
+    return Response(headers={"X-Accel-Redirect": quote(request.path), "Content-Type": kind})
 
 
 def require_readable(by: Access, project: str, message: str) -> None:

@@ -53,6 +53,15 @@ def is_healthy(address: Address, *, timeout: float) -> bool:
         return False
 
 
+def is_answering(address: Address, *, timeout: float) -> bool:
+    """Return whether the server at `address` answers /healthz at all: a restart helps against nothing else."""
+    try:
+        ask(address, "GET", "/healthz", timeout=timeout)
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
+
+
 def _destination(address: Address) -> Address:
     """Return the address at which a client reaches a server that listens at `address`, which can be a wildcard."""
     if isinstance(address, str) or address[0] not in ("0.0.0.0", "::"):

@@ -30,6 +30,7 @@ _MAX_STORED = 1 << 20  # bytes, of the stored fields together
 _MAX_URLENCODED = 1 << 20  # bytes
 _STORED = frozenset({":action", "name", "version", "attestations", *(f"{digest}_digest" for digest in DIGESTS)})
 _PIECE = 64 << 10  # bytes that are read at once
+_AROUND = len("\r\n----\r\n")  # bytes around the last boundary
 
 
 @dataclass(kw_only=True)
@@ -119,7 +120,7 @@ def _events(pieces: Iterable[bytes], boundary: bytes) -> Iterator[Event]:
     # the decoder passes on data at once, so what it holds longer are the headers of one field
     decoder = MultipartDecoder(boundary, max_form_memory_size=_PIECE + _MAX_HEADER, max_parts=MAX_FIELDS)
     headers = 0
-    for piece in chain(pieces, [None]):
+    for piece in chain(_with_whole_boundaries(pieces, boundary), [None]):
         decoder.receive_data(piece)
         headers += len(piece or b"")
         while not isinstance(event := decoder.next_event(), NeedData | Epilogue):
@@ -127,6 +128,26 @@ def _events(pieces: Iterable[bytes], boundary: bytes) -> Iterator[Event]:
             yield event
         if headers > _MAX_HEADERS:
             raise RequestEntityTooLarge
+
+
+def _with_whole_boundaries(pieces: Iterable[bytes], boundary: bytes) -> Iterator[bytes]:
+    """Yield a body in pieces of which none ends within a boundary (one with blanks after it may be divided).
+
+    The decoder would take the line break before it for data: an upload whose body ends three bytes after a piece
+    would always be damaged (werkzeug's issue 3285).
+    """
+    longest = len(boundary) + _AROUND
+    held = b""
+    for piece in pieces:
+        joined = held + piece
+        begin = max(0, len(joined) - longest)
+        begins = [at for at in (joined.find(b"\r", begin), joined.find(b"\n", begin)) if at >= 0]
+        end = min(begins, default=len(joined))
+        if end:
+            yield joined[:end]
+        held = joined[end:]
+    if held:
+        yield held
 
 
 class _Parts:

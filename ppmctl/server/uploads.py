@@ -77,6 +77,7 @@ def publish(store: Store, upload: Upload, public_names: PublicNames) -> bool:
     name = _checked_name(upload)
     public_names.require(store, name.project, upload.by)
     if environment_of(name.project) is not None:
+        store.pull(name.project)  # who may change it can have been changed at another node
         environment_policy.require_change(store, name.project, upload.by)
     _check_digests(upload, upload.content)
     try:

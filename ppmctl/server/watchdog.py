@@ -1,7 +1,8 @@
 """Report to the service manager that a server is ready and alive, after asking it for /healthz as a client does.
 
 Without such a report a manager restarts the server (WatchdogSec= of systemd). A server counts as alive if it answers,
-or if any request makes progress: threads that are busy with large uploads are not stuck.
+or if any request makes progress: threads that are busy with large uploads are not stuck. The answer may be 503: a
+restart repairs neither a full disk nor a missing page.
 """
 
 from __future__ import annotations

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+from pathlib import Path
 
 import pytest
 from support import wheels
+from support.folder_bucket import FolderBucket
+from support.nodes import new_node
 
 from ppmctl.index import project_folder
 from ppmctl.index.store import Store
 from ppmctl.server.drop_folder import Watcher
+from ppmctl.storage import configured
 
 REJECTED = ".rejected"
 LOOKS = 3  # the third look publishes a file that has not changed
@@ -152,3 +156,18 @@ def test_the_same_file_again_is_deleted_and_other_content_is_rejected(store: Sto
     assert "other content" in path.with_name(path.name + REJECTED).read_text()
     assert path.exists()
     assert (store.volume.project("taken") / path.name).read_bytes() == made[1]
+
+
+def test_without_the_bucket_a_file_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = FolderBucket("memory://drop", tmp_path / "bucket")
+    monkeypatch.setattr(configured, "opened", lambda _address: bucket)
+    store = new_node(tmp_path / "node", "memory://drop")
+    watcher = Watcher(store)
+    name = wheels.write(store.volume.drop, wheels.wheel("late", "1.0")).name
+    bucket.is_away = True
+    assert look(watcher, 2 * LOOKS) == []
+    assert [path.name for path in store.volume.drop.iterdir()] == [name], "there is no file with a reason"
+    bucket.is_away = False
+    assert look(watcher) == [name]
+    assert published(store, "late") == {name}
+    store.area.close()

@@ -12,7 +12,11 @@ from ppmctl.index.layout import Volume
 from ppmctl.server import health
 from ppmctl.server.settings import ServerSettings, server_settings
 
-ANSWERS = {"/healthz": (200, {}), "/simple/": (401, {"WWW-Authenticate": 'Basic realm="ppm"'})}
+ANSWERS = {
+    "/healthz": (200, {}),
+    "/healthz/write": (200, {}),
+    "/simple/": (401, {"WWW-Authenticate": 'Basic realm="ppm"'}),
+}
 
 
 @pytest.fixture
@@ -68,7 +72,10 @@ def test_a_healthy_server_passes_and_no_file_remains(settings: ServerSettings) -
 @pytest.mark.parametrize(
     ("path", "answer", "message"),
     [
-        ("/healthz", (503, {}), "answers GET /healthz with 503 Reason, not with 200"),
+        ("/healthz", (500, {}), "answers GET /healthz with 500 Reason, not with 200"),
+        ("/healthz", (503, {}), "reports: Reason."),
+        ("/healthz/write", (503, {}), "reports: Reason."),
+        ("/healthz/write", (500, {}), "answers GET /healthz/write with 500 Reason, not with 200"),
         ("/simple/", (500, {}), "answers HEAD /simple/ with 500 Reason, not with 401"),
         ("/simple/", (200, {}), "answers HEAD /simple/ with 200 Reason, not with 401"),
         ("/simple/", (401, {}), "does not ask for a credential"),

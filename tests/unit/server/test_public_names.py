@@ -9,7 +9,8 @@ from support import wheels
 
 from ppmctl.access.rights import Access
 from ppmctl.distributions import distribution
-from ppmctl.distributions.distribution import is_normalised, one_line
+from ppmctl.distributions.distribution import one_line
+from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
 from ppmctl.server.public_names import PublicNames, most_used

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ppmctl.access.audit_rotation import Limits
 from ppmctl.errors import UsageError
-from ppmctl.server.settings import SETTINGS, ServerSettings, parse_size, server_settings, settings_file
+from ppmctl.server.setting_table import SETTINGS, parse_size
+from ppmctl.server.settings import ServerSettings, server_settings, settings_file
 
 
 def settings(root: Path, *, flags: dict[str, object] | None = None, **environ: str) -> ServerSettings:
@@ -29,6 +31,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert read.max_upload_size == 4 << 30
     assert read.private_names == ()
     assert read.public_names == "admin"
+    assert read.audit_limits == Limits(size=50 << 20, files=20, days=730)
     assert not read.public_reads
 
 
@@ -56,6 +59,15 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         "PPM_REGISTRATION": "open",
         "PPM_MAX_UPLOAD_SIZE": "1G",
         "PPM_THREADS": "3",
+        "PPM_AUDIT_MAX_SIZE": "1M",
+        "PPM_AUDIT_KEEP_FILES": "2",
+        "PPM_AUDIT_KEEP_DAYS": "30",
+        "PPM_METRICS": "loopback",
+        "PPM_CERTIFICATE": "/etc/c.pem",
+        "PPM_BACKUPS": "expected",
+        "PPM_STORAGE": "s3://bucket/some/prefix/",
+        "PPM_STORAGE_REDIRECT": "true",
+        "PPM_CACHE_MAX_SIZE": "10G",
     }
     assert set(variables) == {setting.variable for setting in SETTINGS}
     read = settings(tmp_path, **variables)
@@ -63,6 +75,10 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
     assert (read.host, read.port, read.read_access, read.upstream) == ("unix:/run/x.sock", 1002, "public", "none")
     assert (read.upstream_url, read.private_names) == ("https://x.example/simple/", ("acme-*", "billing"))
     assert (read.public_names, read.max_upload_size, read.threads) == ("deny", 1 << 30, 3)
+    assert read.audit_limits == Limits(size=1 << 20, files=2, days=30)
+    assert (read.metrics, read.certificate, read.backups) == ("loopback", Path("/etc/c.pem"), "expected")
+    assert (read.storage, read.storage_redirect, read.cache_max_size) == ("s3://bucket/some/prefix", True, 10 << 30)
+    assert (settings(tmp_path).storage, settings(tmp_path).storage_redirect) == (None, False)
     assert (read.registration, settings(tmp_path).registration) == ("open", "invite")
     assert settings(tmp_path, **dict.fromkeys(variables, "")) == settings(tmp_path)
 
@@ -75,6 +91,9 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         ("port", "70000", "1 to 65535"),
         ("read_access", "none", "authenticated or public"),
         ("upstream", "yes", "redirect or none"),
+        ("metrics", "everyone", "credential or loopback"),
+        ("certificate", "c.pem", "a path that begins with /"),
+        ("backups", "daily", "none or expected"),
         ("upstream_url", "index.example/simple", "a URL"),
         ("upstream_url", "https://user:hunter2@index.example/simple/", "without a credential"),
         ("upstream_url", "https://index.example/simple/?token=hunter2", "without a credential, ? and #"),
@@ -100,6 +119,15 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         ("max_upload_size", "big", "500M or 4G"),
         ("max_upload_size", "0", "500M or 4G"),
         ("threads", "1", "2 to 512"),
+        ("audit_max_size", "0", "500M or 4G"),
+        ("audit_keep_files", "0", "1 to 10000"),
+        ("audit_keep_days", "-1", "1 to 36500"),
+        ("storage", "/srv/bucket", "the address of a bucket such as s3://bucket/prefix"),
+        ("storage", "s3://key:hunter2@bucket/x", "without a credential"),
+        ("storage", "s3://bucket/x?key=hunter2", "without a credential"),
+        ("storage", "s3://bucket/../x//y", "the address of a bucket"),
+        ("storage_redirect", "yes", "true or false"),
+        ("cache_max_size", "0", "500M or 4G"),
     ],
 )
 def test_the_error_for_a_bad_value_names_its_origin(tmp_path: Path, name: str, value: str, message: str) -> None:

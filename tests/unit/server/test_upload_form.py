@@ -90,6 +90,24 @@ def test_a_file_of_any_size_arrives_byte_for_byte(read: Reader, size: int) -> No
     assert done.content.size == size
 
 
+@pytest.mark.parametrize("line_break", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
+def test_a_body_may_arrive_in_pieces_of_any_size(
+    read: Reader, line_break: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each border between two reads is tried; the decoder takes some of those within a boundary for data."""
+    content = b"a\nb\r\n--y\r\n-\r\n" + bytes(40) + b"\r\r"
+    body = form(*fields(name="x"), part(FILE, content.replace(b"\n", b"?"))).replace(b"\r\n", line_break)
+    whole = read(body)
+    assert whole.content is not None
+    expected = whole.content.digest("sha256")
+    for size in range(1, len(body)):
+        monkeypatch.setattr(upload_form, "_PIECE", size)
+        done = read(body)
+        assert done.content is not None
+        assert (done.fields, done.content.digest("sha256")) == ({"name": "x"}, expected), size
+        done.content.discard()
+
+
 @pytest.mark.parametrize(
     "disposition",
     [
