@@ -24,7 +24,7 @@ from ppmctl.distributions.distribution import one_line
 def audit(root: Path, since: str | None, user: str | None, project: str | None) -> Answer:
     """Print who changed what, when and from where, and what was refused.
 
-    Reads ROOT/audit.jsonl and its rotated files (audit.jsonl.1, .2.gz, …), oldest entries first.
+    Reads ROOT/audit.jsonl and its rotated files (audit-TIME.jsonl, and those of logrotate), oldest entries first.
     """
     start = audit_query.parse_since(since, now=datetime.now(UTC)) if since else None
     trail = audit_query.read(find_volume(root), since=start, user=user, project=project)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from ppmctl import __version__, events, output
+from ppmctl import __version__, events, files, output
 from ppmctl.cli import examples
 from ppmctl.cli.groups import Group
 from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError, with_extra
@@ -22,6 +22,7 @@ from ppmctl.errors import EXIT_USAGE, Bug, Interrupted, PpmError, UsageError, wi
 # command → (its module, its name there, its help); imported only when called, so that `ppmctl --help` is fast
 _COMMANDS = {
     "audit": ("audit", "audit", "Print who changed what, and what was refused."),
+    "backup": ("backup", "backup", "Back up an index, restore it, and rehearse that."),
     "client-config": ("client_config", "client_config", "Set up pip, uv, poetry, twine and others for an index."),
     "completion": ("completion", "completion", "Print the shell completion script."),
     "config": ("config", "config", "Print the effective settings and where each comes from."),
@@ -32,13 +33,16 @@ _COMMANDS = {
     "init": ("serve", "init", "Create a volume, with a ppm.yml to edit."),
     "login": ("login", "login", "Log in to an index, and make it the default."),
     "logout": ("login", "logout", "Log out of an index."),
+    "operation": ("operation", "operation", "Print how backups, restore drills and renewals ended."),
     "package": ("package", "package", "List, show, search, download, yank and remove packages."),
     "publish": ("publish", "publish", "Build, check and upload a release."),
     "self-check": ("self_check", "self_check", "Check whether this release of ppm works on this machine."),
     "serve": ("serve", "serve", "Serve an index."),
+    "storage": ("storage", "storage", "Move an index between a volume and a bucket."),
     "token": ("token", "token", "Create, list and revoke tokens; remove expired credentials."),
-    "stats": ("stats", "stats", "Count projects, files, bytes and uploads."),
+    "stats": ("stats", "stats", "Count projects, files, bytes, uploads and downloads."),
     "web": ("web", "web", "Open the index in a browser, logged in."),
+    "webhook": ("webhook", "webhook", "List and test webhooks, and send events to them."),
     "whoami": ("login", "whoami", "Print your name and your rights at an index."),
     "user": ("user", "user", "Add, list, change and remove the users of an index."),
 }
@@ -46,6 +50,10 @@ _COMMANDS = {
 # installed with the extra `server` only
 _OF_SERVERS = ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug")
 
+_DISK_HINT = (
+    "Make room, or mount it writable, and type the command again: `df -h`, `df -i` and `findmnt` show the disks. What"
+    " was stored before is whole."
+)
 _SIGNALLED = 128  # plus the signal's number, as in shells
 _CLEANUP_TIME = 5  # seconds; `docker stop` kills after 10
 
@@ -129,4 +137,6 @@ def _error(exc: Exception | KeyboardInterrupt) -> PpmError:
             f"This command runs where the volume is, and this ppmctl lacks what a server needs ({exc.name}).",
             hint=f"Run it there: --on ssh://HOST or docker://CONTAINER; or install it here: {with_extra('server')}",
         )
+    if message := files.disk_error(exc):
+        return PpmError(message, hint=_DISK_HINT)
     return Bug(exc)

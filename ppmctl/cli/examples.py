@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 _URL = "https://index.example/"
+_BACKUP = "--root /srv/ppm --repository /mnt/backup --password-file backup.password"
 # the words after ppmctl → the lines of its examples
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "": (
@@ -14,6 +15,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         f"ppmctl doctor {_URL}",
     ),
     "audit": ("ppmctl audit --since 7d --user alice --root /srv/ppm",),
+    "backup": (
+        f"ppmctl backup create {_BACKUP}",
+        f"ppmctl backup list {_BACKUP}",
+    ),
+    "backup create": (f"ppmctl backup create --keep-daily 7 --keep-weekly 5 {_BACKUP}",),
+    "backup drill": (f"ppmctl backup drill --sample 10 {_BACKUP}",),
+    "backup list": (f"ppmctl backup list {_BACKUP}",),
+    "backup restore": (
+        f"ppmctl backup restore {_BACKUP}",
+        f"ppmctl backup restore --project hello {_BACKUP}",
+    ),
+    "backup verify": (f"ppmctl backup verify --subset 10% {_BACKUP}",),
     "client-config": (
         "ppmctl client-config pip uv",
         "ppmctl client-config pip --write",
@@ -40,7 +53,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "env remove": ("ppmctl env remove tools six",),
     "env rollback": ("ppmctl env rollback tools 3",),
     "env show": ("ppmctl env show tools@3",),
-    "health": ("ppmctl health --root /srv/ppm",),
+    "health": ("ppmctl health --root /srv/ppm", "ppmctl health --json --root /srv/ppm"),
     "index": ("ppmctl index check --root /srv/ppm",),
     "index adopt": ("ppmctl index adopt ~/packages --root /srv/ppm",),
     "index check": ("ppmctl index check --quick --root /srv/ppm",),
@@ -48,10 +61,17 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": ("ppmctl init --root .ppm",),
     "login": (f"ppmctl login {_URL}", f"ppmctl login {_URL} --invite"),
     "logout": (f"ppmctl logout {_URL} --revoke",),
+    "operation": ("ppmctl operation list --root /srv/ppm",),
+    "operation list": ("ppmctl operation list --root /srv/ppm",),
+    "operation record": ("ppmctl operation record certificate --failed 'see journalctl -u certbot' --root /srv/ppm",),
     "package": ("ppmctl package list", "ppmctl package yank hello 1.0 --reason 'does not start'"),
     "package claim": ("ppmctl package claim requests",),
     "package download": ("ppmctl package download hello 1.0 --dest wheels",),
     "package list": ("ppmctl package list",),
+    "package prune": (
+        "ppmctl package prune --keep 3 --prereleases 90d --root /srv/ppm",
+        "ppmctl package prune --unused 365d --wait 60d --apply --root /srv/ppm",
+    ),
     "package remove": ("ppmctl package remove hello 1.0",),
     "package search": ("ppmctl package search http client",),
     "package show": ("ppmctl package show hello",),
@@ -66,7 +86,19 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "self-check": ("ppmctl self-check --root /srv/ppm",),
     "serve": ("ppmctl serve --root .ppm --first-credential", "ppmctl serve --root .ppm --port 8081"),
-    "stats": ("ppmctl stats",),
+    "stats": ("ppmctl stats", "ppmctl stats downloads"),
+    "stats count": ("ppmctl stats count --root /srv/ppm",),
+    "stats downloads": ("ppmctl stats downloads --since 30d", "ppmctl stats downloads hello"),
+    "stats unused": ("ppmctl stats unused --since 1y --root /srv/ppm",),
+    "storage": (
+        "ppmctl storage copy --to s3://packages/index --root /srv/ppm",
+        "ppmctl storage status --root /srv/ppm",
+    ),
+    "storage copy": (
+        "ppmctl storage copy --to s3://packages/index --root /srv/ppm",
+        "ppmctl storage copy --from s3://packages/index --root /mnt/copy",
+    ),
+    "storage status": ("ppmctl storage status --root /srv/ppm",),
     "token": ("ppmctl token create alice+ci --role publisher --expires 90d --root /srv/ppm",),
     "token create": ("ppmctl token create alice+ci --role publisher --project 'acme-*' --root /srv/ppm",),
     "token list": ("ppmctl token list alice --root /srv/ppm",),
@@ -86,6 +118,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "user rotate": ("ppmctl user rotate alice --output alice.credential --root /srv/ppm",),
     "user show": ("ppmctl user show alice --root /srv/ppm",),
     "web": ("ppmctl web", "ppmctl web /project/hello/"),
+    "webhook": ("ppmctl webhook list --root /srv/ppm",),
+    "webhook enable": ("ppmctl webhook enable chat --root /srv/ppm",),
+    "webhook list": ("ppmctl webhook list --root /srv/ppm",),
+    "webhook send": ("ppmctl webhook send --root /srv/ppm",),
+    "webhook test": ("ppmctl webhook test chat --root /srv/ppm",),
     "whoami": ("ppmctl whoami",),
 }
 

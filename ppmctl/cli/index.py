@@ -23,7 +23,8 @@ def index() -> None:
 def rebuild(root: Path) -> Answer:
     """Rewrite the pages that differ from the stored files, and add missing records of files.
 
-    You may delete everything below ROOT/index beforehand: all of it is derived.
+    You may delete everything below ROOT/index beforehand: all of it is derived. With a bucket, all projects are read
+    from it, files that it lacks are written again if this volume has them, and what no project names is removed.
     """
     from ppmctl.index.rebuild import rebuild
 
@@ -31,6 +32,7 @@ def rebuild(root: Path) -> Answer:
 
     def show() -> None:
         output.say(*(f"recorded  {path}" for path in done.recorded))
+        output.say(*(f"written   {key}" for key in done.uploaded), *(f"removed   {key}" for key in done.cleaned))
         output.say(*(f"left      {problem}" for problem in done.problems))
         projects, recorded = output.count(done.projects, "project"), output.count(len(done.recorded), "file")
         output.data(f"{projects}, {done.written} with new pages, {recorded} recorded.")
@@ -42,7 +44,10 @@ def rebuild(root: Path) -> Answer:
 @click.option("--quick", is_flag=True, help="Compare sizes only, without reading and hashing the files.")
 @volume_command
 def check(root: Path, quick: bool) -> Answer:
-    """Compare pages, records and hashes with the files, and print every difference. Exits with 1 if there is one."""
+    """Compare pages, records and hashes with the files, and print every difference. Exits with 1 if there is one.
+
+    With a bucket, also compare its objects with what the projects list; this reads all of them, unless --quick.
+    """
     from ppmctl.index.verify import check
 
     store = open_store(root)
@@ -76,8 +81,9 @@ def adopt(folder: Path, root: Path, hard_links: bool) -> Answer:
     try:
         done = import_folder.adopt(store, folder, hard_links=hard_links)
     except OSError as exc:
+        where = f" ({exc.filename})" if exc.filename else ""
         raise PpmError(
-            f"The import of {folder} stopped: {exc.strerror} ({exc.filename}).",
+            f"The import of {folder} stopped: {exc.strerror}{where}.",
             hint="The files before that are in the index; repair this and run the command again.",
         ) from exc
     finally:

@@ -11,8 +11,10 @@ from ppmctl import output
 from ppmctl.cli import suggestions
 from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer, ask, exclusive, json_option
+from ppmctl.cli.package_prune import prune
 from ppmctl.cli.package_source import Place, connected, index_options, place_command
-from ppmctl.distributions.distribution import is_name, normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
+from ppmctl.distributions.names import is_name
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, is_reason
 
@@ -38,6 +40,9 @@ def package() -> None:
     download needs an index. Commands that change packages need a volume, or an index and a credential with the right
     to change them.
     """
+
+
+package.add_command(prune)
 
 
 @package.command("list")

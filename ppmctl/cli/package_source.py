@@ -69,6 +69,12 @@ class Place:
     index: str | None
     credential_file: Path | None
 
+    @property
+    def was_typed(self) -> bool:
+        """Return whether the current command was given one of these options, and not only variables."""
+        source = click.get_current_context().get_parameter_source
+        return any(source(name) is ParameterSource.COMMANDLINE for name in ("root", "index", "credential_file"))
+
     @contextmanager
     def query(self) -> Iterator[Query]:
         """Yield the query of this place's projects."""

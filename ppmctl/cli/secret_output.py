@@ -81,7 +81,8 @@ def secret_file(path: Path | None) -> Iterator[Callable[[str], None]]:
 
     def write(line: str) -> None:
         try:
-            os.write(descriptor, f"{line}\n".encode())
+            os.ftruncate(descriptor, 0)  # with storage it may be called again: the last secret is valid
+            os.pwrite(descriptor, f"{line}\n".encode(), 0)
             os.fsync(descriptor)
         except OSError as exc:
             hint = "Run the command again with another file; that cancels an invite that was created."
@@ -133,8 +134,8 @@ def table(accounts: Sequence[Account]) -> None:
     rows = []
     for account in accounts:
         access = account.access
-        projects = " ".join(access.projects) or (None if access.role == "reader" else "*")
-        reads = " ".join(access.effective.reads) or "*"
+        projects = " ".join(access.projects) or (None if access.role in ("monitor", "reader") else "*")
+        reads = " ".join(access.effective.reads) or (None if access.role == "monitor" else "*")
         times = output.moment(access.expires) or "never", output.moment(access.created)
         rows.append((access.name, access.role, projects, reads, account.state, *times, access.by))
     output.table(("NAME", "ROLE", "PUBLISHES", "READS", "STATE", "EXPIRES", "CREATED", "BY"), rows)

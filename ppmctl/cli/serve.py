@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import click
 from ppmctl import output
 from ppmctl.cli.options import Answer
 from ppmctl.cli.volume import find_volume, open_volume, root_option, volume_command
-from ppmctl.errors import PpmError, some
-from ppmctl.server.settings import SETTINGS, ServerSettings, Setting, server_settings, settings_file
+from ppmctl.errors import EXIT_FAILED, PpmError, some
+from ppmctl.index.layout import Volume
+from ppmctl.server.setting_table import SETTINGS, Setting
+from ppmctl.server.settings import ServerSettings, server_settings, settings_file
 
 
 def settings_options(about: Callable[[Setting], str], names: Collection[str] | None = None) -> Callable[[Any], Any]:
@@ -22,7 +26,7 @@ def settings_options(about: Callable[[Setting], str], names: Collection[str] | N
 
     def give(command: Any) -> Any:
         for setting in reversed(SETTINGS):
-            if names is None or setting.name in names:
+            if setting.has_flag if names is None else setting.name in names:
                 shown = f"{about(setting)} [{setting.variable}]"
                 option = click.option(
                     setting.option, setting.name, metavar=setting.metavar, multiple=setting.many, help=shown
@@ -60,12 +64,13 @@ def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) ->
 
     lifecycle.prepare(volume)
     from ppmctl.server import gunicorn
+    from ppmctl.storage import before_fork
     from ppmctl.web.application import application  # it imports pypiserver
 
     manager = systemd.take(os.environ)
 
     def announce() -> None:
-        made = first_credential and first_admin.make(settings.volume)
+        made = first_credential and before_fork.run(volume.root, first_admin.make, settings.volume)
         for other in running.servers(volume):
             output.say(
                 f"Another server serves {volume.root} too: {other.described}.",
@@ -83,7 +88,16 @@ def serve(root: Path, first_credential: bool, access_log: bool, **flags: Any) ->
         output.say("stop       Ctrl-C", "")
         _warn_of_plain_http(settings)
 
-    gunicorn.serve(application, settings, manager, announce=announce, access_log=access_log)
+    threads = {} if settings.is_local or manager.sockets else _webhooks(volume)
+    gunicorn.serve(application, settings, manager, announce=announce, access_log=access_log, threads=threads)
+
+
+def _webhooks(volume: Volume) -> dict[str, Callable[[], None]]:
+    """Return the thread that sends webhooks, if some are configured. Behind a web server, another process does it."""
+    from ppmctl.webhooks import config, sender
+
+    configured = config.load(volume)
+    return {"webhooks": lambda: sender.run(volume, configured, threading.Event())} if configured else {}
 
 
 @click.command()
@@ -106,19 +120,22 @@ def init(root: Path) -> Answer:
 
 
 @click.command()
+@click.option("--server-only", is_flag=True, help="Check the server alone, not the last backup, drill and renewal.")
 @settings_options(
     lambda _setting: "The server's value, if it was started with this option.", ("host", "port", "read_access")
 )
 @volume_command
-def health(root: Path, **flags: Any) -> Answer:
-    """Check whether the server of the volume ROOT is healthy. Run it on the server's machine, as the server's user.
+def health(root: Path, server_only: bool, **flags: Any) -> Answer:
+    """Check whether the index of the volume ROOT is healthy. Run it on the server's machine, as the server's user.
 
     Checks, without a credential and within a few seconds each, that the server answers, that it returns a page, and
-    that the volume is writable. A running server has recorded in its volume where it listens; without a record its
-    settings count (PPM_… variables and ROOT/ppm.yml). Prints one line and exits with 0, or prints what is wrong and
-    exits with 1.
+    that the volume is writable; and that the last backup, restore drill and renewal of the certificate did not fail,
+    and that a backup succeeded within 48 hours and a drill within 8 days, if one was ever made. A running server has
+    recorded in its volume where it listens; without a record its settings count (PPM_… variables and ROOT/ppm.yml).
+    Prints one line and exits with 0, or prints what is wrong and exits with 1.
     """
-    from ppmctl.server import health, running
+    from ppmctl.index import operation_result
+    from ppmctl.server import health, operation_health, running
 
     given = {name: value for name, value in flags.items() if value is not None}
     served = None
@@ -126,15 +143,21 @@ def health(root: Path, **flags: Any) -> Answer:
         volume = find_volume(root)
         if not given.keys() & {"host", "port"}:  # the whole address of the record counts, or nothing
             served = running.newest(volume)
-        health.check(server_settings(root, flags=(served.flags if served else {}) | given))
+        settings = server_settings(root, flags=(served.flags if served else {}) | given)
+        health.check(settings)
     except PpmError as exc:
         # one line, and exit code 1 for every failure: a container engine allows no other
         hint = exc.hint or (served.hint if served else "")
         raise PpmError(f"{exc.message} {hint}".strip()) from exc
-    return Answer(
-        {"ok": True, "root": volume.root},
-        lambda: output.data(f"ok: the server of {volume.root} answers, shows a page, and can write its volume"),
-    )
+    results = {} if server_only else operation_result.read_all(volume)
+    expects_backup = settings.backups == "expected" and not server_only
+    problems = operation_health.problems(results, expects_backup=expects_backup, now=datetime.now(UTC))
+    value = {"ok": not problems, "root": volume.root, "problems": problems}
+    value["operations"] = [result.to_json() for result in results.values()]
+    works = f"the server of {volume.root} answers, shows a page, and can write its volume"
+    if problems:
+        return Answer(value, lambda: output.say(*problems, f"Apart from that, {works}."), exit_code=EXIT_FAILED)
+    return Answer(value, lambda: output.data(f"ok: {works}"))
 
 
 def _url(settings: ServerSettings) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from ppmctl import output
-from ppmctl.access import accounts, rights
+from ppmctl.access import accounts, audit_rotation, rights
+from ppmctl.access.audit_rotation import Limits
 from ppmctl.access.expiry import Pruner
 from ppmctl.access.rights import ROLES
 from ppmctl.cli import suggestions
@@ -20,6 +21,8 @@ from ppmctl.cli.secret_output import expires_option, issue, listed, output_optio
 from ppmctl.cli.user_change import revoke
 from ppmctl.cli.volume import find_volume, open_volume, volume_command
 from ppmctl.errors import PpmError, UsageError
+from ppmctl.index.layout import Volume
+from ppmctl.server.settings import server_settings
 
 
 @click.group(cls=Group)
@@ -69,23 +72,38 @@ def prune(every: str | None, root: Path) -> Answer:
     """Remove expired credentials from htpasswd, because nginx does not know about expiry.
 
     Also removes lines without an entry in access.yml, and lines with an unknown kind of hash. Puts lines back that
-    were removed while the clock was wrong. Writes nothing if there is nothing to change. A running server does this
-    every 30 seconds, and so do a host's ppm-prune.timer and the compose service pruner, which also work while no
-    server is running.
+    were removed while the clock was wrong. Also rotates the audit log if that is due. Writes nothing if there is
+    nothing to change. A running server does this every 30 seconds; while none is running, a host's ppm-prune.timer
+    and the compose service pruner do.
     """
     if every is not None and click.get_current_context().params["as_json"]:
         raise UsageError("--json prints the result of one run; --every never ends.")
     # in compose it starts before the application, which creates the volume in this folder
     volume = find_volume(root, may_be_missing=every is not None and root.is_dir())
+    limits = _audit_limits(volume)
     pruned: tuple[str, ...] = ()
     if every is not None:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: stop.set())
-        Pruner(volume).run(every=rights.parse_duration(every).total_seconds(), stop=stop)
+        seconds, pruner = rights.parse_duration(every).total_seconds(), Pruner(volume)
+        while not stop.is_set():
+            pruner.prune()
+            audit_rotation.rotate(volume, limits)
+            stop.wait(seconds)
     elif volume.credentials.is_dir():
         try:
             pruned = accounts.prune(volume)
         except OSError as exc:
             raise PpmError(f"Expired credentials can't be removed from {volume.htpasswd}: {exc.strerror}.") from exc
+        audit_rotation.rotate(volume, limits)
     return Answer({"pruned": pruned}, lambda: output.data(*pruned))
+
+
+def _audit_limits(volume: Volume) -> Limits:
+    """Return the limits of the audit log; the defaults where settings are invalid, which may not stop the pruning."""
+    try:
+        return server_settings(volume.root).audit_limits
+    except UsageError as exc:
+        output.say(f"Warning: the audit is rotated by the defaults: {exc}")
+        return Limits()

@@ -37,8 +37,10 @@ def volume_command(command: Callable[..., Answer]) -> Any:
     return root_option(answers(command))
 
 
-def find_volume(root: Path, *, may_be_missing: bool = False) -> Volume:
+def find_volume(root: Path, *, may_be_missing: bool = False, is_checked: bool = True) -> Volume:
     """Return the volume at `root`, unchanged. Raise PpmError, with the remedy, where this process may not use it.
+
+    Without `is_checked`, parts of the volume may be hidden from this process.
 
     Raise PpmError as `existing` does, unless it `may_be_missing`, because the command creates it.
 
@@ -51,7 +53,8 @@ def find_volume(root: Path, *, may_be_missing: bool = False) -> Volume:
     volume = Volume(root=root.absolute())
     if os.geteuid() == 0 and volume.root.is_dir():
         _become(volume.root.stat())
-    volume.check()
+    if is_checked:
+        volume.check()
     return volume
 
 
@@ -69,9 +72,15 @@ def existing(root: Path) -> Path:
 
 
 def open_volume(root: Path, *, may_be_missing: bool = False) -> Volume:
-    """Return the volume at `root` with all its folders. Raise PpmError as `find_volume` does."""
+    """Return the volume at `root` with all its folders. Raise PpmError as `find_volume` does.
+
+    Raise PpmError also if it has projects, and not those of the bucket that is configured.
+    """
+    from ppmctl.index import cache_mark
+
     volume = find_volume(root, may_be_missing=may_be_missing)
     volume.prepare()
+    cache_mark.require_usable(volume)
     return volume
 
 

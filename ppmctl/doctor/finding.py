@@ -36,7 +36,7 @@ class Finding:
 
     def document(self) -> dict[str, str]:
         """Return it as `--json` prints it."""
-        return {"check": self.check, "state": self.state, "found": self.message, "mend": self.hint}
+        return {"check": self.check, "state": self.state, "found": self.message, "repair": self.hint}
 
 
 @dataclass(frozen=True, kw_only=True)

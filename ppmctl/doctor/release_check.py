@@ -32,6 +32,7 @@ from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 from ppmctl.server import unix_http
 from ppmctl.server.settings import server_settings, unknown_variables
+from ppmctl.storage import configured
 
 _USER = "self-check"
 _OF_SERVICE = ("PPM_", "LISTEN_", "NOTIFY_", "WATCHDOG_")  # variables that are for the real server
@@ -85,6 +86,7 @@ def _check_server(folder: Path, environ: Mapping[str, str]) -> None:
     volume, log = Volume(root=folder / "volume"), folder / "log"
     try:
         volume.prepare()
+        configured.stay_alone(volume.root)  # the probe must not get into the index's bucket
         issued = accounts.create_user(volume, Actor(name=_USER, origin="here"), _USER, role="admin")
         with _served(volume, folder / "s", log, environ) as address:
             _use(address, issued)

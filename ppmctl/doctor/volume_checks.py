@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from ppmctl.access import credential_files, htpasswd
 from ppmctl.doctor.finding import Finding
 from ppmctl.errors import PpmError, some
+from ppmctl.index import operation_result
 from ppmctl.index.free_space import free_space
 from ppmctl.index.layout import Volume
 from ppmctl.index.recovery import marked_projects
 from ppmctl.server import health, running
 from ppmctl.server.settings import server_settings
 
+_LAST = {"backup": "last backup", "drill": "last drill", "certificate": "last renewal"}
 _SLOW = 0.005  # seconds of processor time a request; an issued secret takes a thousandth of it
 
 
@@ -24,6 +26,7 @@ def check(volume: Volume, environ: Mapping[str, str], certificate: Iterable[Find
     yield from certificate
     yield from hashes(volume)
     yield from pending(volume)
+    yield from operations(volume)
     yield from server(volume, environ)
 
 
@@ -65,6 +68,20 @@ def pending(volume: Volume) -> Iterator[Finding]:
         yield Finding("pending", "warn", message, f"ppmctl index rebuild --root {volume.root}")
     else:
         yield Finding("pending", "ok", "all project pages are up to date")
+
+
+def operations(volume: Volume) -> Iterator[Finding]:
+    """Find recurring operations that failed the last time: backup, restore drill, renewal of the certificate."""
+    for result in operation_result.read_all(volume).values():
+        if not result.succeeded:
+            message = f"it failed at {result.finished}: {result.detail or 'without a reason'}"
+            hint = f"It last succeeded at {result.last_success}." if result.last_success else "It never succeeded."
+            yield Finding(
+                _LAST.get(result.name, result.name),
+                "fail",
+                message,
+                f"{hint} ppmctl operation list --root {volume.root}",
+            )
 
 
 def server(volume: Volume, environ: Mapping[str, str]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-_FEW_DAYS, _LAST_DAYS = timedelta(days=14), timedelta(days=3)
+_FEW_DAYS, _LAST_DAYS = timedelta(days=20), timedelta(days=3)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ from ppmctl.client.http import TEMPORARY, Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
-from ppmctl.distributions.distribution import is_normalised, normalise
+from ppmctl.distributions.distribution import normalise
+from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import project_version, public_names, release_flow, same_content, upload
 from ppmctl.publishing.check import LocalFile

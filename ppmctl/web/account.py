@@ -107,7 +107,7 @@ def _page(
         status=status,
         credential=replace(effective, projects=()) if effective.role == "reader" else effective,
         tokens=[(each, _may_revoke(visit, each)) for each in owned if each.access.is_token],
-        roles=rights.ROLES[: rights.ROLES.index(effective.role) + 1],
+        roles=rights.included(effective.role),
         values=values,
         wrong=wrong or {},  # messages by field, "" for the whole form
         clients=_clients(visit, visit.by.name),

@@ -10,14 +10,16 @@ from werkzeug.wrappers import Response
 from ppmctl import __version__, output
 from ppmctl.access import audit_pages
 from ppmctl.access.audit_query import Entry, Selection
-from ppmctl.distributions.distribution import is_name, normalise
+from ppmctl.distributions.distribution import normalise
+from ppmctl.distributions.names import is_name
 from ppmctl.errors import PpmError, some
 from ppmctl.index import recovery
 from ppmctl.index.free_space import free_space
 from ppmctl.index.layout import Volume
 from ppmctl.secret import masked
 from ppmctl.server import health
-from ppmctl.server.settings import SETTINGS, ServerSettings
+from ppmctl.server.setting_table import SETTINGS
+from ppmctl.server.settings import ServerSettings
 from ppmctl.web import charts
 from ppmctl.web.route import Route
 from ppmctl.web.visit import Visit
@@ -94,12 +96,13 @@ def _shown(settings: ServerSettings, name: str) -> str:
 def _statistics(visit: Visit) -> Response:
     counted = visit.services.numbers.get()
     if counted is None:
-        return visit.page("statistics.html", counted=None, months=(), largest=())
+        return visit.page("statistics.html", counted=None, months=(), largest=(), plots=None)
     newest = list(counted.uploads.items())[-_MONTHS:]
     largest = [each for each in counted.largest[:_BARS] if each.size]
     return visit.page(
         "statistics.html",
         counted=counted,
+        plots=counted.plots,
         months=charts.bars((month, count, str(count)) for month, count in newest),
         largest=charts.bars((each.name, each.size or 0, output.size(each.size or 0)) for each in largest),
     )

@@ -10,7 +10,8 @@ from werkzeug.wrappers import Response
 from ppmctl.access import audit_pages, audit_query
 from ppmctl.access.audit_pages import AuditPage
 from ppmctl.access.audit_query import Selection
-from ppmctl.distributions.distribution import is_name, normalise
+from ppmctl.distributions.distribution import normalise
+from ppmctl.distributions.names import is_name
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.web.route import Route
 from ppmctl.web.visit import Visit

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from packaging.version import Version
 from werkzeug.wrappers import Response
 
-from ppmctl.distributions.distribution import is_name, normalise
+from ppmctl.distributions.distribution import normalise
+from ppmctl.distributions.names import is_name
 from ppmctl.errors import PpmError, Refused
+from ppmctl.index.lookup import NotHere, choose
 from ppmctl.index.project_folder import MAX_REASON, StoredFile
-from ppmctl.index.store import NotHere, choose
 from ppmctl.server import json_api, package_changes
 from ppmctl.server.simple_api import normalised
 from ppmctl.web.account import reason_of

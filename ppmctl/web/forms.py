@@ -14,7 +14,7 @@ from ppmctl.server import json_api
 
 MAX_FORM = 64 << 10  # bytes; nginx has the same limit for pages
 MAX_FIELDS = 500
-TOKEN = "form_token"  # noqa: S105 - the name of a form field, not a secret
+HIDDEN_FIELD = "form_token"  # of each form: it proves that a page of the index sent it
 
 
 def read(request: Request) -> MultiDict[str, str]:

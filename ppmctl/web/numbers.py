@@ -1,4 +1,4 @@
-"""Count the projects, files, bytes and uploads of an index in the background, for pages that must not wait."""
+"""Count the projects, files, uploads and downloads of an index in the background, for pages that must not wait."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from ppmctl.index import statistics
 from ppmctl.index.statistics import Holding
 from ppmctl.index.store import Store
 from ppmctl.server.catalog import Catalogue
+from ppmctl.web import download_plots
+from ppmctl.web.download_plots import Plots
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Counted:
     size: int
     uploads: Mapping[str, int]
     largest: tuple[Holding, ...]
+    plots: Plots | None
 
 
 class Numbers:
@@ -57,7 +60,8 @@ class Numbers:
     def _count(self) -> None:
         try:
             # a new catalogue: what it remembers of each project is not kept in memory
-            self._counted = _counted(Catalogue(self._store).holdings())
+            plots = download_plots.of(self._store.volume)
+            self._counted = _counted(Catalogue(self._store).holdings(), plots)
             self._until = time.monotonic() + FRESH
         except Exception:  # the last numbers stay, and the next page tries again
             log.exception("The numbers of the index can't be counted")
@@ -66,7 +70,7 @@ class Numbers:
                 self._counting = None
 
 
-def _counted(holdings: list[Holding]) -> Counted:
+def _counted(holdings: list[Holding], plots: Plots | None) -> Counted:
     totals = statistics.of_holdings(holdings)
     return Counted(
         at=datetime.now(UTC),
@@ -74,5 +78,6 @@ def _counted(holdings: list[Holding]) -> Counted:
         files=totals.files,
         size=totals.size or 0,
         uploads=dict(sorted(totals.uploads.items())),
+        plots=plots,
         largest=tuple(sorted(holdings, key=lambda each: (-(each.size or 0), each.name))[:_MOST]),
     )

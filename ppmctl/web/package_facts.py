@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from packaging.metadata import RawMetadata
 from packaging.requirements import InvalidRequirement, Requirement
 
-from ppmctl.distributions.distribution import is_name, normalise, one_line
+from ppmctl.distributions.distribution import normalise, one_line
+from ppmctl.distributions.names import is_name
 
 _MOST = 1000  # entries of a field; a page shows no more
 _MAX_URL = 2000  # characters

@@ -8,15 +8,16 @@ from typing import Any, TypeVar
 
 from werkzeug.wrappers import Response
 
-from ppmctl.distributions.distribution import is_name, normalise, parse_filename
+from ppmctl.distributions.distribution import normalise, parse_filename
 from ppmctl.distributions.environment_revision import environment_of
+from ppmctl.distributions.names import is_name
 from ppmctl.distributions.project_page import ProjectPage, Release
 from ppmctl.errors import InvalidDistribution, PpmError, Refused
 from ppmctl.index import project_details, project_folder
 from ppmctl.index.layout import InvalidName
 from ppmctl.index.project_folder import NOBODY, Folder
 from ppmctl.server import simple_api
-from ppmctl.web import install_commands, package_facts
+from ppmctl.web import download_plots, install_commands, package_facts
 from ppmctl.web.package_facts import Dependency
 from ppmctl.web.route import Route
 from ppmctl.web.visit import HEADERS, Visit
@@ -40,6 +41,8 @@ class _Some:
 
 def _project(visit: Visit, name: str, version: str = "") -> Response:
     normal = normalise(name) if is_name(name) else ""
+    if normal and visit.may_read(normal):
+        visit.services.store.cache.require(normal)
     content = project_folder.read(visit.services.store.volume, normal) if normal and visit.may_read(normal) else None
     claim = visit.services.store.claim_of(normal) if normal and visit.may_read(normal) else None
     if content is None and claim is None:
@@ -88,6 +91,7 @@ def _about(visit: Visit, page: ProjectPage, release: Release | None, content: Fo
         "installs": install_commands.of(requirement, visit.base, redirects=services.settings.upstream == "redirect"),
         "environments": _Some(shown=environments, number=number),
         "environment": environment_of(page.name),
+        "plots": download_plots.of(services.store.volume, page.name),
     }
 
 
@@ -107,7 +111,9 @@ def _download(visit: Visit, name: str, filename: str) -> Response:
     kind = {"Content-Type": "application/octet-stream", "Content-Disposition": "attachment"}
     try:
         parse_filename(filename, project=name)  # not a file beside a distribution
-        return simple_api.send(visit.request, visit.services.store.volume.file(name, filename), HEADERS | kind)
+        visit.services.store.cache.require(name)
+        path = visit.services.store.cache.fetch_served(name, filename)
+        return simple_api.send(visit.request, path, HEADERS | kind)
     except (FileNotFoundError, InvalidDistribution, InvalidName) as exc:
         raise Refused(404, simple_api.NO_FILE) from exc
 

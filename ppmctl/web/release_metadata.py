@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ppmctl.distributions import distribution
 from ppmctl.distributions.project_page import PageFile
+from ppmctl.errors import PpmError
 from ppmctl.index import project_details
 from ppmctl.index.store import Store
 from ppmctl.web import package_facts
@@ -19,7 +20,7 @@ class ReleaseMetadata:
     """The metadata of releases. What was read last is remembered: a stranger's megabyte takes seconds to parse."""
 
     def __init__(self, store: Store) -> None:
-        self._volume = store.volume
+        self._store = store
         self._recent = Recent[Facts](_REMEMBERED)
 
     def of(self, files: Sequence[PageFile]) -> Facts:
@@ -29,7 +30,10 @@ class ReleaseMetadata:
         key = " ".join(file.sha256 or file.filename for file in files)
         facts = self._recent.get(key)
         if facts is None:
-            text = project_details.release_metadata(self._volume, files)
+            try:
+                text = project_details.release_metadata(self._store, files)
+            except PpmError:  # the bucket can't be asked now
+                return package_facts.of({})
             size = len(key) + len(text) + 1000
             facts = self._recent.put(key, package_facts.of(distribution.core_metadata(text)), size)
         return facts

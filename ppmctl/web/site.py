@@ -159,6 +159,8 @@ class Site:
             return True
         if not visit.is_known:
             return False
+        if not visit.by.may("read"):
+            raise Refused(403, f"The credential {visit.by.name} is for monitoring: it reads only /metrics")
         if (need == "publish" and not visit.may_publish) or (need == "admin" and not visit.is_admin):
             raise Refused(
                 403, f"The credential {visit.by.name} may not do this: it has only a {visit.by.role}'s rights"

@@ -104,7 +104,7 @@ class Visit:
 
     def require_token(self, sent: str | None = None) -> None:
         """Raise Refused (403) unless the posted form has this browser's token; `sent` by a form read elsewhere."""
-        forms.require_token(self.form.get(forms.TOKEN, "") if sent is None else sent, self._token)
+        forms.require_token(self.form.get(forms.HIDDEN_FIELD, "") if sent is None else sent, self._token)
 
     # answers
 

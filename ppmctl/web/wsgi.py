@@ -17,7 +17,8 @@ from ppmctl.errors import UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 from ppmctl.server import lifecycle, running
-from ppmctl.server.settings import SETTINGS, ServerSettings, server_settings
+from ppmctl.server.setting_table import SETTINGS
+from ppmctl.server.settings import ServerSettings, server_settings
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -66,7 +67,7 @@ class _Application:
         return self._index(environ, start_response)
 
     def _begin(self, environ: WSGIEnvironment) -> None:
-        lifecycle.start(self._store)
+        lifecycle.start(self._store, self._settings)
         _at_exit(lambda: lifecycle.finish(self._store))
         connection = environ.get("gunicorn.socket")
         if connection is not None:

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from support.tls import Authority
 
+from ansible_collections.ppm.index.plugins.modules import ask_index
 from ppmctl.client.http import Answer
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import is_index
@@ -24,7 +25,9 @@ from ppmctl.doctor.finding import Context, Finding
 from ppmctl.doctor.index_url import similar, without_userinfo
 from ppmctl.doctor.x509 import Certificate
 from ppmctl.errors import PpmError
+from ppmctl.index import operation_result
 from ppmctl.index.layout import Volume
+from ppmctl.index.operation_result import OperationResult
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +76,8 @@ def test_invalid_certificates_raise_value_error(cut: int, authority: Authority) 
     ("life", "left", "late", "last_moment"),
     [
         (90, 30, False, False),
-        (90, 14.5, False, False),
-        (90, 13, True, False),
+        (90, 20.5, False, False),
+        (90, 19, True, False),
         (90, 2, True, True),
         (45, 12, False, False),  # renewed at 15 days
         (45, 10, True, False),
@@ -89,6 +92,7 @@ def test_renewal_is_late_relative_to_the_lifetime(life: float, left: float, late
     begins, ends = now - timedelta(days=life - left), now + timedelta(days=left)
     certificate = Certificate(der=b"", subject="", issuer="", begins=begins, ends=ends, hosts=(), is_own_issuer=False)
     assert (certificate.is_late(now), certificate.is_last_moment(now)) == (late, last_moment)
+    assert ask_index.is_late(begins, ends, now) == late, "site.yml warns when doctor does"
 
 
 @pytest.mark.parametrize(("days", "state"), [(60, "ok"), (5, "warn"), (2, "fail"), (-2, "fail")])
@@ -268,3 +272,15 @@ def test_a_proxy_is_shown_without_its_credential(url: str, monkeypatch: pytest.M
 
 def fail(_context: Context) -> None:
     raise OSError("refused")
+
+
+def test_operations_that_failed_the_last_time(tmp_path: Path) -> None:
+    volume = Volume(root=tmp_path)
+    assert list(volume_checks.operations(volume)) == []
+    for name, succeeded in (("certificate", True), ("certificate", False), ("backup", True), ("drill", False)):
+        operation_result.write(volume, OperationResult(name=name, succeeded=succeeded, detail="why"))
+    drill, renewal = sorted(volume_checks.operations(volume), key=lambda finding: finding.check)
+    assert (drill.check, drill.state, renewal.check, renewal.state) == ("last drill", "fail", "last renewal", "fail")
+    assert "It never succeeded." in drill.hint
+    assert "It last succeeded at " in renewal.hint
+    assert renewal.message.endswith(": why")

@@ -399,7 +399,7 @@ AWAY = {"unreachable": True, "msg": "ssh: no route"}
 
 
 def doctor_output(*findings: tuple[str, str, str, str]) -> dict[str, object]:
-    keys = ("check", "state", "found", "mend")
+    keys = ("check", "state", "found", "repair")
     return DONE | {"stdout": json.dumps({"findings": [dict(zip(keys, each, strict=True)) for each in findings]})}
 
 
