@@ -26,7 +26,8 @@ ROLES = Path(__file__).parents[2] / "roles"
 
 
 class ActionModule(ActionBase):
-    """Takes `roles`, whose specs are used, and `packages`, to look for on the host. Returns `host`, as probe_host.
+    """Takes `roles`, whose specs are used, and `packages` and `units`, to look for on the host. Returns `host`, as
+    probe_host.
 
     `instead` is for containers: no host is probed. It has the variables without effect there, each with a hint.
     """
@@ -51,7 +52,13 @@ class ActionModule(ActionBase):
         if not problems and instead is None:
             probed = self._execute_module(
                 module_name="ppm.index.probe_host",
-                module_args={"root": values["ppm_root"], "packages": arguments["packages"], "ports": [80, 443]},
+                module_args={
+                    "root": values["ppm_root"],
+                    "packages": arguments["packages"],
+                    "units": arguments["units"],
+                    "ports": [80, 443],
+                    **_name(values),
+                },
                 task_vars=task_vars,
             )
             if probed.get("failed"):
@@ -81,3 +88,11 @@ class ActionModule(ActionBase):
             raise FileNotFoundError(2, "there is no such file") from exc
         except AnsibleError as exc:
             raise OSError(5, " ".join(str(exc).split())) from exc
+
+
+def _name(values: dict[str, Any]) -> dict[str, str]:
+    """Return the name that an authority asks the host by, and the source of the certificate, as probe_host takes."""
+    if values.get("ppm_tls") != "letsencrypt" or not values.get("ppm_acme_check_first"):
+        return {}
+    directory = values.get("ppm_acme_directory") or "default"
+    return {"name": values["ppm_domain"], "source": f"letsencrypt {values['ppm_domain']} {directory}"}

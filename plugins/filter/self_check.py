@@ -28,8 +28,8 @@ def self_check(results: Mapping[str, Any], token: str) -> dict[str, str]:
     lines = []
     for finding in findings:
         lines.append(f"{_WORDS[finding['state']]:10}{finding['check']:14}{finding['found']}")
-        if finding["mend"]:
-            lines.append(f"{'':{_INDENT}}→ {finding['mend']}")
+        if finding["repair"]:
+            lines.append(f"{'':{_INDENT}}→ {finding['repair']}")
     states = [finding["state"] for finding in findings]
     counts = [f"{states.count(state)} {word}" for state, word in _WORDS.items() if state in states]
     lines.append(f"{len(states)} checks: {', '.join(counts)}")
@@ -57,12 +57,12 @@ def _findings(results: Mapping[str, Any], token: str) -> Iterator[dict[str, str]
 def _step(check: str, result: Mapping[str, Any], done: str, hint: str = "") -> dict[str, str]:
     """Return the finding of a command; if it failed, with one line of its error. Its output can have a secret."""
     if result.get("rc") == 0:
-        return {"check": check, "state": "ok", "found": done, "mend": ""}
+        return {"check": check, "state": "ok", "found": done, "repair": ""}
     document = _document(result)
     error = document.get("error", document)
     why = error.get("message") or result.get("stderr") or result.get("msg") or f"exit code {result.get('rc')}"
     reason = " ".join(str(why).split())[:500]
-    return {"check": check, "state": "fail", "found": reason, "mend": error.get("hint") or hint}
+    return {"check": check, "state": "fail", "found": reason, "repair": error.get("hint") or hint}
 
 
 def _document(result: Mapping[str, Any]) -> dict[str, Any]:

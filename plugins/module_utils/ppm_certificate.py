@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import http.server
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
+import tempfile
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +24,11 @@ from pathlib import Path
 CHALLENGES = ".well-known/acme-challenge"
 _ASK_SECONDS = 15
 _CERTBOT_SECONDS = 600
+# certbot's output if the authority does not know the account, or if it has none
+_LOST_ACCOUNT = (
+    r"accountDoesNotExist|[Nn]o account exists|account that does not exist|[Uu]nable to find existing account"
+    r"|[Aa]ccount.*deactivated|Could not find an existing account|Account at .* does not exist"
+)
 
 # Patterns of certbot's output, each with an explanation for the administrator.
 _MEANINGS = {
@@ -58,26 +67,80 @@ class NotIssued(Exception):
 
 def check_name(domain: str, webroot: Path) -> None:
     """Check that the name leads to this host's nginx. Raise NotIssued if it does not."""
+    addresses = resolve(domain)
+    with challenge(webroot) as name:
+        _ask_for(name, domain, addresses)
+
+
+def check_name_without_server(domain: str) -> None:
+    """Check that the name leads to this host, whose port 80 is free. Raise NotIssued if it does not.
+
+    Listens on that port meanwhile. If a program has it, only the DNS is checked.
+    """
+    addresses = resolve(domain)
+    name = f"ppm-{secrets.token_hex(8)}"
     try:
-        addresses = sorted({str(info[4][0]) for info in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)})
+        server = _Server(("", 80), _answering(name))
+    except OSError:
+        return
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        _ask_for(name, domain, addresses)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def resolve(domain: str) -> list[str]:
+    """Return the addresses of the name. Raise NotIssued if it has none."""
+    try:
+        return sorted({str(info[4][0]) for info in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)})
     except OSError as exc:
         raise NotIssued(
             f"{domain} has no address in the DNS that this host asks ({exc.strerror or exc}): make an A or AAAA"
             " record that leads to this host, and wait until the DNS has it"
         ) from exc
-    with challenge(webroot) as name:
-        try:
-            content = ask(domain, f"/{CHALLENGES}/{name}")
-        except OSError as exc:
-            raise NotIssued(
-                f"nothing answers at http://{domain}/ (port 80 of {', '.join(addresses)}):"
-                f" {getattr(exc, 'reason', exc)}. Open port 80 in the firewalls and routers in between"
-            ) from exc
+
+
+def _ask_for(name: str, domain: str, addresses: list[str]) -> None:
+    try:
+        content = ask(domain, f"/{CHALLENGES}/{name}")
+    except OSError as exc:
+        raise NotIssued(
+            f"nothing answers at http://{domain}/ (port 80 of {', '.join(addresses)}):"
+            f" {getattr(exc, 'reason', exc)}. Open port 80 in the firewalls and routers in between"
+        ) from exc
     if content != name:
         raise NotIssued(
             f"{domain} leads to {', '.join(addresses)}, and another server answers there ({content[:60]!r}): make its"
             " DNS record lead to this host"
         )
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """A server on all IPv4 and IPv6 addresses."""
+
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super(http.server.HTTPServer, self).server_bind()  # HTTPServer's own asks the DNS for a name
+
+
+def _answering(text: str) -> type[http.server.BaseHTTPRequestHandler]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
 
 
 @contextlib.contextmanager
@@ -108,23 +171,74 @@ def ask(server: str, path: str, *, host: str = "") -> str:
         return f"an answer that is not HTTP: {exc!r}"
 
 
-def issue(domain: str, email: str, directory: str, webroot: Path, *, authorities: Path) -> None:
+def issue(domain: str, email: str, directory: str, webroot: Path, *more: str, authorities: Path) -> None:
     """Get a certificate into certbot's lineage `domain`. Raise NotIssued with the reason if that fails.
 
-    `directory` is the authority's, or empty for certbot's default; `authorities` are trusted for its HTTPS.
+    `directory` is the authority's, or empty for certbot's default; `authorities` are trusted for its HTTPS; `more`
+    are options of certbot.
     """
     arguments = ["certonly", "--agree-tos", "--email", email, "--no-eff-email"]
     arguments += ["--webroot", "--webroot-path", str(webroot), "--domain", domain, "--cert-name", domain]
     arguments += ["--key-type", "ecdsa", "--renew-with-new-domains", "--force-renewal"]
     if directory:
         arguments += ["--server", directory]
-    certbot(domain, *arguments, authorities=authorities)
+    certbot(domain, *arguments, *more, authorities=authorities)
+
+
+def renew_account(domain: str, email: str, webroot: Path, *, authorities: Path, configuration: Path) -> bool:
+    """Register a new account and get a new certificate if the authority has lost the account; return whether it had.
+
+    certbot's own renewal only fails then. `configuration` is certbot's folder; the old account is moved to
+    `forgotten-accounts` there, and the hooks of a renewal are run. Raise NotIssued with the reason if it fails.
+    """
+    try:
+        settings = (configuration / "renewal" / f"{domain}.conf").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    account, server = (_setting(settings, name) for name in ("account", "server"))
+    with tempfile.TemporaryDirectory(prefix="ppm-certbot-") as logs:
+        show = ("show_account", "--server", server, "--account", account, "--logs-dir", logs)
+        done = _run_certbot(*show, authorities=authorities)
+        # Debian 12's certbot prints only `AttributeError: can't set attribute`; the authority's answer is in its log
+        log = "".join(path.read_text(errors="replace") for path in Path(logs).glob("*.log"))
+    if done.returncode == 0 or not is_lost(done.stdout + log):
+        return False
+    folder = configuration / "accounts" / server.partition("://")[2].rstrip("/") / account
+    if account and folder.is_dir():
+        kept = configuration / "forgotten-accounts"
+        kept.mkdir(mode=0o700, exist_ok=True)
+        # rename(2) can't move a folder of a lower layer of an overlay file system, such as a container's
+        shutil.move(folder, kept / f"{account}-{secrets.token_hex(4)}")
+    # not every version of certbot runs the hooks here
+    issue(domain, email, server, webroot, "--no-directory-hooks", authorities=authorities)
+    environment = {"RENEWED_LINEAGE": str(configuration / "live" / domain), "RENEWED_DOMAINS": domain}
+    for hook in sorted((configuration / "renewal-hooks" / "deploy").glob("*[!~]")):
+        if os.access(hook, os.X_OK):
+            subprocess.run([hook], check=False, env={**os.environ, **environment}, timeout=_CERTBOT_SECONDS)
+    return True
+
+
+def is_lost(output: str) -> bool:
+    """Return whether certbot's output means that the authority does not know the account, or that there is none."""
+    return re.search(_LOST_ACCOUNT, output) is not None
+
+
+def _setting(settings: str, name: str) -> str:
+    match = re.search(rf"(?m)^{name} *= *(\S+)$", settings)
+    return match[1] if match else ""
 
 
 def certbot(domain: str, *arguments: str, authorities: Path) -> None:
     """Run certbot for a name. Raise NotIssued with an explanation if it fails."""
+    done = _run_certbot(*arguments, authorities=authorities)
+    if done.returncode != 0:
+        raise NotIssued(explained(done.stdout, domain))
+
+
+def _run_certbot(*arguments: str, authorities: Path) -> subprocess.CompletedProcess[str]:
+    """Run certbot, with its errors in stdout. Raise NotIssued if it does not end."""
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ["certbot", *arguments, "--non-interactive"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -136,8 +250,6 @@ def certbot(domain: str, *arguments: str, authorities: Path) -> None:
         )
     except subprocess.TimeoutExpired as exc:
         raise NotIssued(f"certbot did not end after {_CERTBOT_SECONDS} s: see ppm_acme_directory") from exc
-    if done.returncode != 0:
-        raise NotIssued(explained(done.stdout, domain))
 
 
 def explained(output: str, domain: str) -> str:

@@ -14,6 +14,7 @@ from ansible_collections.ppm.index.plugins.module_utils.ppm_certificate import (
     NotIssued,
     check_name,
     issue,
+    renew_account,
     self_signed,
 )
 
@@ -45,6 +46,10 @@ options:
     description: Check that the name leads to this host before the authority is asked.
     type: bool
     default: true
+  account_only:
+    description: Only register again, with a new certificate, if the authority has lost the current one's account.
+    type: bool
+    default: false
 author: The ppm developers
 """
 
@@ -78,14 +83,25 @@ def main() -> None:
             "directory": {"type": "str", "default": ""},
             "webroot": {"type": "path", "default": ""},
             "check_first": {"type": "bool", "default": True},
+            "account_only": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given = module.params
     if module.check_mode:
-        module.exit_json(changed=True)
+        module.exit_json(changed=not given["account_only"])
     try:
-        if given["email"]:
+        if given["account_only"]:
+            is_new = renew_account(
+                given["domain"],
+                given["email"],
+                Path(given["webroot"]),
+                authorities=CERTIFICATES,
+                configuration=LIVE.parent,
+            )
+            if not is_new:
+                module.exit_json(changed=False)
+        elif given["email"]:
             webroot = Path(given["webroot"])
             if given["check_first"]:
                 check_name(given["domain"], webroot)
@@ -97,6 +113,9 @@ def main() -> None:
         (TLS / "source").write_text(given["source"] + "\n")
     except (NotIssued, subprocess.SubprocessError) as exc:
         module.fail_json(msg=f"No certificate for {given['domain']}: {exc}")
+    if not given["account_only"]:
+        # replaces the record of a failed renewal; where the application is not installed, there is no such unit
+        subprocess.run(["systemctl", "start", "ppm-succeeded@certificate.service"], check=False, capture_output=True)
     module.exit_json(changed=True)
 
 

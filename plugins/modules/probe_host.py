@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import re
@@ -12,10 +13,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ppm.index.plugins.module_utils.ppm_certificate import NotIssued, check_name_without_server
+
 DOCUMENTATION = """
 module: probe_host
 short_description: facts of a host before ppm changes anything on it
-description: Reads only. Returns all facts that the roles depend on at once.
+description: Changes nothing. Returns all facts that the roles depend on at once.
 options:
   root:
     description: The folder of the index's volume.
@@ -26,11 +29,26 @@ options:
     type: list
     elements: str
     default: []
+  units:
+    description: The systemd units to look for.
+    type: list
+    elements: str
+    default: []
   ports:
     description: The TCP ports to look for listeners on.
     type: list
     elements: int
     default: []
+  name:
+    description: >-
+      The name that an authority will ask this host by. It is checked unless I(source) is the source of the
+      current certificate; port 80 is used for this if it is free.
+    type: str
+    default: ""
+  source:
+    description: The source that the certificate will have.
+    type: str
+    default: ""
 author: The ppm developers
 """
 RETURN = """
@@ -42,6 +60,10 @@ host:
 
 RELEASES = Path("/opt/ppm/releases")
 SOURCE = Path("/etc/ppm/tls/source")
+CERTIFICATE = Path("/etc/ppm/tls/fullchain.pem")
+NGINX_SOCKET = Path("/etc/systemd/system/nginx.socket")
+_UNKNOWN = "an unknown program"
+_OWN_JOURNALD = "etc/systemd/journald.conf.d/ppm.conf"
 _LISTEN = "0A"  # the state in /proc/net/tcp
 
 
@@ -59,6 +81,21 @@ def installed(packages: list[str]) -> list[str]:
     # an unknown package makes it exit with 1, but it still prints the others
     listing = _run(["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages])
     return sorted(line.split()[0] for line in listing.splitlines() if line.endswith(" installed"))
+
+
+def units(names: list[str]) -> dict[str, list[str]]:
+    """Return which units are `ready` (active and enabled), and which are `off` (neither, or unknown)."""
+    found: dict[str, list[str]] = {"ready": [], "off": []}
+    if not names:  # systemctl would show systemd itself
+        return found
+    for block in _run(["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *names]).split("\n\n"):
+        state = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        is_enabled = state.get("UnitFileState") == "enabled"
+        if state.get("ActiveState") == "active" and is_enabled:
+            found["ready"].append(state["Id"])
+        elif state.get("ActiveState") in ("inactive", "failed") and not is_enabled:
+            found["off"].append(state["Id"])
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -89,7 +126,7 @@ def volume(root: Path) -> dict[str, Any]:
 
 
 def listeners(ports: list[int]) -> dict[str, str]:
-    """Return the name of the program that listens on each port."""
+    """Return the name of the program that listens on each port; for a port that systemd holds, its service's."""
     sockets: dict[str, int] = {}
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         if not table.exists():
@@ -99,12 +136,16 @@ def listeners(ports: list[int]) -> dict[str, str]:
             port = int(fields[1].rsplit(":", 1)[1], 16)
             if fields[3] == _LISTEN and port in ports:
                 sockets[fields[9]] = port
-    programs = {str(port): "an unknown program" for port in sockets.values()}
+    programs = {str(port): _UNKNOWN for port in sockets.values()}
     for descriptor in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
         try:
             match = re.fullmatch(r"socket:\[(\d+)\]", str(descriptor.readlink()))
             if match and match[1] in sockets:
-                programs[str(sockets[match[1]])] = (descriptor.parents[1] / "comm").read_text().strip()
+                name, program = str(sockets[match[1]]), (descriptor.parents[1] / "comm").read_text().strip()
+                if program != "systemd":
+                    programs[name] = program
+                elif programs[name] == _UNKNOWN:
+                    programs[name] = "nginx" if NGINX_SOCKET.exists() else program
         except OSError:  # it ended meanwhile
             continue
     return programs
@@ -129,6 +170,34 @@ def certificate_source() -> str:
         return SOURCE.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
+
+
+def is_expired(path: Path) -> bool:
+    """Return whether the first certificate of a file has expired; False if there is none."""
+    if not path.exists():
+        return False
+    return "will expire" in _run(["openssl", "x509", "-checkend", "0", "-noout", "-in", str(path)])
+
+
+def name_problem(name: str) -> str:
+    """Return why an authority would not reach this host by its name, or ""."""
+    try:
+        check_name_without_server(name)
+    except NotIssued as exc:
+        return str(exc)
+    return ""
+
+
+def has_journal_limit(root: Path = Path("/")) -> bool:
+    """Return whether a file other than ppm's limits the journal on the disk."""
+    folders = [root / folder for folder in ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd")]
+    files = [path for folder in folders for path in folder.glob("journald.conf.d/*.conf")]
+    files += [folder / "journald.conf" for folder in folders]
+    return any(
+        re.search(r"(?m)^\s*SystemMaxUse\s*=\s*\S", path.read_text(encoding="utf-8", errors="replace"))
+        for path in files
+        if path != root / _OWN_JOURNALD and path.is_file()
+    )
 
 
 def _link(path: Path) -> str:
@@ -161,24 +230,40 @@ def main() -> None:
         argument_spec={
             "root": {"type": "path", "required": True},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "int", "default": []},
+            "name": {"type": "str", "default": ""},
+            "source": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
+    with open("/etc/passwd", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a run for another name of this host would see the listener
+        host = probe(module.params)
+    module.exit_json(changed=False, host=host)
+
+
+def probe(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of the host."""
+    source = certificate_source()
     host = {
         "debian": debian_release(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "user": os.geteuid(),
         "ipv6": Path("/proc/net/if_inet6").exists(),
         "python_apt": importlib.util.find_spec("apt") is not None,
-        "packages": installed(module.params["packages"]),
+        "packages": installed(given["packages"]),
+        "units": units(given["units"]),
         "versions": versions(),
-        "volume": volume(Path(module.params["root"])),
-        "listeners": listeners(module.params["ports"]),
+        "volume": volume(Path(given["root"])),
+        "listeners": listeners(given["ports"]),
         "releases": releases(),
-        "certificate": certificate_source(),
+        "certificate": source,
+        "certificate_expired": is_expired(CERTIFICATE),
+        "journal_limit": has_journal_limit(),
     }
-    module.exit_json(changed=False, host=host)
+    is_new = given["name"] and source != given["source"]
+    return host | {"name_problem": name_problem(given["name"]) if is_new else ""}
 
 
 if __name__ == "__main__":

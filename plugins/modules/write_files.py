@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,11 @@ options:
     description: Whether to keep a copy of each file that is replaced.
     type: bool
     default: false
+  copies:
+    description: >-
+      A folder for copies of the files that are replaced or removed, each below its path, with the time in its name.
+    type: path
+    default: ""
 author: The ppm developers
 """
 RETURN = """
@@ -82,6 +89,7 @@ def main() -> None:
             "owner": {"type": "str"},
             "group": {"type": "str"},
             "backup": {"type": "bool", "default": False},
+            "copies": {"type": "path", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -95,11 +103,13 @@ def main() -> None:
             diffs.append(_diff(name, before or "", content))
             if before is not None and given["backup"] and not module.check_mode:
                 backups[name] = module.backup_local(name)
+            _keep(module, name)
             _write(module, name, content)
         if _set_attributes(module, name, given["modes"].get(name, "0644"), given) or before != content:
             written.append(name)
     removed = [path for path in given["absent"] if os.path.lexists(path)]
     for path in removed if not module.check_mode else ():
+        _keep(module, path)
         Path(path).unlink()
     diffs += [_diff(path, "present\n", "absent\n") for path in removed]
     module.exit_json(changed=bool(made or written or removed), written=written, backups=backups, diff=diffs)
@@ -113,6 +123,17 @@ def _make(module: AnsibleModule, folder: dict[str, Any]) -> bool:
         Path(path).mkdir(parents=True)
     owners = {key: folder[key] or module.params[key] for key in ("owner", "group")}
     return _set_attributes(module, path, folder["mode"], owners) or is_new
+
+
+def _keep(module: AnsibleModule, name: str) -> None:
+    """Copy a file that is about to be replaced or removed into the folder `copies`; a link's target remains."""
+    path = Path(name)
+    if module.params["copies"] and not module.check_mode and path.is_file() and not path.is_symlink():
+        target = (
+            Path(module.params["copies"]) / f"{name.lstrip('/')}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        )
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copy2(path, target)
 
 
 def _write(module: AnsibleModule, path: str, content: str) -> None:

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
 
 _MIN_RSA = 2048  # bits, OpenSSL's minimum
 
@@ -29,6 +35,8 @@ def file_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> It
             yield f"ppm_ca_certificates: {path} has no certificate in PEM."
     if values.get("ppm_tls") == "provided":
         yield from _certificate_problems(values, read)
+    if str(values.get("ppm_backup_repository")).startswith("sftp:"):
+        yield from _ssh_key_problems(values["ppm_backup_ssh_key"], read)
 
 
 def _certificate_problems(values: Mapping[str, Any], read: Callable[[str], bytes]) -> Iterator[str]:
@@ -66,6 +74,19 @@ def _certificate_problems(values: Mapping[str, Any], read: Callable[[str], bytes
     if not any(_covers(name, values["ppm_domain"]) for name in names):
         listed = ", ".join(names) or "no name"
         yield f"ppm_tls_certificate: it is for {listed}, and ppm_domain is {values['ppm_domain']}."
+
+
+def _ssh_key_problems(path: str, read: Callable[[str], bytes]) -> Iterator[str]:
+    try:
+        content = read(path)
+    except OSError as exc:
+        yield f"ppm_backup_ssh_key: {path} can't be read: {exc.strerror}."
+        return
+    load = load_ssh_private_key if b"OPENSSH" in content.partition(b"\n")[0] else load_pem_private_key
+    try:
+        load(content, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        yield f"ppm_backup_ssh_key: {path} has no private SSH key without a passphrase (ssh-keygen -t ed25519 -N '')."
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -34,3 +34,8 @@ def host_problems(host: Mapping[str, Any], values: Mapping[str, Any]) -> Iterato
                 f"Port {port} is taken by {program}: stop it (apt-get purge it if it is not needed), or use another"
                 " host; an index needs port 80, and 443 unless ppm_tls is none."
             )
+    if host.get("name_problem"):
+        yield (
+            f"ppm_domain is {values['ppm_domain']}: {host['name_problem']}. If only this host can't reach itself by"
+            " that name, set ppm_acme_check_first: false."
+        )

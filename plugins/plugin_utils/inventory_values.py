@@ -11,9 +11,12 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.ppm.index.plugins.plugin_utils import inventory_backup
 from ansible_collections.ppm.index.plugins.plugin_utils import inventory_wording as wording
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_credentials import credential_problems
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_environment import environment_problems
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_types import EMAIL, wrong_type
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_webhooks import webhook_problems
 from ansible_collections.ppm.index.ppmctl.distributions import name_glob
 
 # Old names of variables, with the new ones.
@@ -22,7 +25,11 @@ RENAMED: dict[str, str] = {}
 _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 _SIZE = re.compile(r"([1-9][0-9]*)([KMG]?)")
 _URL = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?:/[A-Za-z0-9._~/%+,=&?:@!*()-]*)?")
+_PORT = re.compile(r"([1-9][0-9]{0,4})/(?:tcp|udp)")
+_BUCKET = re.compile(r"(?:s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](?:/[A-Za-z0-9._-]+)*")
 _HOSTS = re.compile(r"[A-Za-z0-9.*:/_-]+")
+_PRUNE_OPTION = r"--(?:keep [1-9][0-9]{0,3}|(?:prereleases|unused|wait) [1-9][0-9]{0,4}d|project [a-z0-9.*?-]+)"
+_PRUNE = re.compile(rf"{_PRUNE_OPTION}(?: {_PRUNE_OPTION})*")
 _ROOT = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)+")
 
 # Folders of the system, folders that it clears, and folders that the service's sandbox hides, with their subfolders.
@@ -35,6 +42,7 @@ _SHARED = ("/media", "/mnt", "/opt", "/srv", "/var", "/var/cache", "/var/lib", "
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _MAX_BYTES = 1 << 62  # nginx and systemd count in 63 bits
 _MIN_MEMORY = 128 << 20  # bytes: the application with a few uploads
+_MIN_LOG = 1 << 20
 _OTHER_TASKS = 32  # threads of the application besides ppm_threads, and some more
 _RANGES = {
     "ppm_hsts_max_age": (0, 1 << 31),
@@ -42,6 +50,9 @@ _RANGES = {
     "ppm_threads": (2, 512),
     "ppm_tasks_max": (64, 1 << 16),
     "ppm_keep_releases": (2, 100),
+    "ppm_audit_keep_files": (1, 10_000),
+    "ppm_audit_keep_days": (1, 36_500),
+    "ppm_metrics_port": (1024, 65535),
 }
 
 
@@ -96,10 +107,12 @@ def variable_problems(specs: Mapping[str, Mapping[str, Any]], values: Mapping[st
         if name not in values or value is None:
             if spec.get("required"):
                 yield wording.missing(name, spec)
+        elif name == "ppm_webhooks":
+            yield from webhook_problems(spec["options"], value)
         elif spec.get("elements") == "dict":
             yield from credential_problems(name, spec["options"], value)
         elif (problem := wrong_type(spec, value)) is not None:
-            yield f"{name} is {value!r}: {problem}"
+            yield f"{name}: {problem}" if spec.get("no_log") else f"{name} is {value!r}: {problem}"
     yield from _wrong_values(
         {
             name: value
@@ -112,9 +125,15 @@ def variable_problems(specs: Mapping[str, Mapping[str, Any]], values: Mapping[st
 def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield problems besides types. These values get into nginx's configuration and into systemd's units."""
     tls = values.get("ppm_tls")
+    yield from inventory_backup.backup_problems(values)
+    yield from environment_problems(
+        values, "ppm_storage_environment", must_be="a variable of the bucket, such as AWS_ACCESS_KEY_ID"
+    )
     for name, fits in _FORMS.items():
         yield from _misfits(values, name, fits, wording.MUST_BE[name])
     yield from _misfits(values, "ppm_root", _is_own_folder, wording.OWN_FOLDER)
+    if str(values.get("ppm_backup_repository")).startswith("/"):
+        yield from _misfits(values, "ppm_backup_repository", _is_own_folder, wording.OWN_FOLDER)
     for glob in values.get("ppm_private_names", ()):
         if reason := name_glob.problem(glob):
             yield f"ppm_private_names is {glob!r}: it must be {wording.NAME_PATTERN}; {reason}."
@@ -154,6 +173,16 @@ def _is_size(text: str, *, least: int = 1) -> bool:
     return match is not None and least <= int(match[1]) * _UNITS[match[2]] <= _MAX_BYTES
 
 
+def _is_log_size(text: str) -> bool:
+    """logrotate knows K only as k."""
+    return _is_size(text, least=_MIN_LOG) and not text.endswith("K")
+
+
+def _is_port(text: str) -> bool:
+    match = _PORT.fullmatch(text)
+    return match is not None and int(match[1]) < 1 << 16
+
+
 def _is_network(text: str) -> bool:
     try:
         ipaddress.ip_network(text, strict=False)
@@ -162,12 +191,23 @@ def _is_network(text: str) -> bool:
     return "%" not in text and "." not in text.partition("/")[2]  # nginx supports neither a zone nor a netmask
 
 
-_MAY_BE_EMPTY = {"ppm_upstream_url", "ppm_pip_index_url", "ppm_proxy_url", "ppm_acme_directory", "ppm_acme_email"}
+_MAY_BE_EMPTY = {
+    *("ppm_prune", "ppm_upstream_url", "ppm_pip_index_url", "ppm_proxy_url", "ppm_acme_directory", "ppm_acme_email"),
+    *("ppm_backup_repository", "ppm_storage", "ppm_cache_max_size"),
+}
 _FORMS: dict[str, Callable[[str], object]] = {
     "ppm_domain": _DOMAIN.fullmatch,
     "ppm_root": _ROOT.fullmatch,
     "ppm_max_upload_size": _is_size,
+    "ppm_audit_max_size": _is_size,
+    "ppm_storage": _BUCKET.fullmatch,
+    "ppm_cache_max_size": _is_size,
     "ppm_memory_max": partial(_is_size, least=_MIN_MEMORY),
+    "ppm_log_max_size": _is_log_size,
+    "ppm_journal_max_size": partial(_is_size, least=16 << 20),
+    "ppm_firewall_ports": _is_port,
+    "ppm_backup_memory_max": partial(_is_size, least=_MIN_MEMORY),
+    "ppm_prune": _PRUNE.fullmatch,
     "ppm_upstream_url": _URL.fullmatch,
     "ppm_pip_index_url": _URL.fullmatch,
     "ppm_proxy_url": _URL.fullmatch,
@@ -175,4 +215,5 @@ _FORMS: dict[str, Callable[[str], object]] = {
     "ppm_acme_email": EMAIL.fullmatch,
     "ppm_no_proxy": _HOSTS.fullmatch,
     "ppm_trusted_proxies": _is_network,
+    **inventory_backup.FORMS,
 }

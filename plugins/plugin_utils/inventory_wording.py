@@ -6,14 +6,28 @@ import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-KINDS = {"str": "a text", "path": "a path", "int": "a whole number", "bool": "true or false", "list": "a list"}
+KINDS = {
+    "str": "a text",
+    "path": "a path",
+    "int": "a whole number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping",
+}
 
 # What a value must be, if its type is not enough.
 MUST_BE = {
     "ppm_domain": "a host name in small letters, such as packages.example.com",
     "ppm_root": "an absolute path of letters, digits and . _ - /, such as /srv/ppm",
     "ppm_max_upload_size": "a size such as 500M or 4G",
+    "ppm_audit_max_size": "a size such as 50M or 1G",
+    "ppm_storage": "the address of a bucket such as s3://bucket/prefix (or gs, az), without a credential",
+    "ppm_cache_max_size": "a size such as 10G or 500G",
     "ppm_memory_max": "a size of 128M or more, such as 512M or 2G",
+    "ppm_log_max_size": "a size of 1M or more, such as 100M or 1G",
+    "ppm_journal_max_size": "a size of 16M or more, such as 500M or 2G",
+    "ppm_firewall_ports": "a port with its protocol, such as 9100/tcp or 51820/udp",
+    "ppm_prune": "options of ppmctl package prune, such as --keep 3 --prereleases 90d --unused 365d",
     "ppm_upstream_url": "a URL without a credential, such as https://index.example/simple/",
     "ppm_pip_index_url": "a URL without a credential, such as https://index.example/simple/",
     "ppm_proxy_url": "a URL without a credential, such as https://index.example/simple/",
@@ -21,6 +35,15 @@ MUST_BE = {
     "ppm_acme_email": "an e-mail address",
     "ppm_no_proxy": "a host name or a network",
     "ppm_trusted_proxies": "a network such as 10.0.0.0/8",
+    "ppm_backup_repository": (
+        "a restic repository without a password, such as sftp:backup@backup.example.com:/ppm,"
+        " s3:https://s3.example.com/ppm or an absolute path"
+    ),
+    "ppm_backup_time": "a calendar event of systemd, such as 02:30, Sun 04:00 or *-*-* 00/6:15",
+    "ppm_backup_drill_time": "a calendar event of systemd, such as 02:30, Sun 04:00 or *-*-* 00/6:15",
+    "ppm_backup_known_hosts": "a line of known_hosts without a comment, such as backup.example.com ssh-ed25519 AAAA…",
+    "ppm_backup_memory_max": "a size of 128M or more, such as 512M or 2G",
+    "ppm_snapshot": "the id of a snapshot, or latest",
 }
 NAME_PATTERN = "a pattern of names, such as acme-*"
 OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; this one has other uses"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -21,7 +22,7 @@ from ansible_collections.ppm.index.plugins.plugin_utils.inventory_host import ho
 from ppmctl.access import rights
 
 ROLES = Path(__file__).parents[2] / "roles"
-NAMES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
+NAMES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt", "backup", "logs", "hardening")
 DOMAIN = "packages.example.com"
 
 # Characters that a generated inventory may contain; they must not become syntax of nginx or systemd.
@@ -39,6 +40,7 @@ TEXTS: dict[str, str] = {
     "ppm_upstream": "none",
     "ppm_public_names": "deny",
     "ppm_registration": "open",
+    "ppm_metrics": "loopback",
     "ppm_upstream_url": "https://index.example/simple/",
     "ppm_pip_index_url": "https://index.example/simple/",
     "ppm_proxy_url": "http://proxy.example:3128",
@@ -46,13 +48,31 @@ TEXTS: dict[str, str] = {
     "ppm_acme_email": "admin+ppm@example.com",
     "ppm_max_upload_size": "500M",
     "ppm_memory_max": "512M",
+    "ppm_log_max_size": "100M",
+    "ppm_journal_max_size": "1G",
+    "ppm_audit_max_size": "10M",
+    "ppm_storage": "s3://bucket/prefix",
+    "ppm_cache_max_size": "10G",
+    "ppm_prune": "--keep 3 --unused 365d --project acme-*",
     "ppm_tls": "selfsigned",
+    "ppm_backup_repository": "s3:https://s3.example.com/ppm",
+    "ppm_backup_time": "02:30",
+    "ppm_backup_drill_time": "04:00",
+    "ppm_backup_memory_max": "512M",
+    "ppm_snapshot": "latest",
 }
 LISTS: dict[str, str] = {
     "ppm_private_names": "acme-*",
     "ppm_no_proxy": "10.0.0.0/8",
     "ppm_trusted_proxies": "10.0.0.0/8",
+    "ppm_firewall_ports": "9100/tcp",
+    "ppm_backup_known_hosts": f"backup.example.com ssh-ed25519 {'A' * 68}",
 }
+# secrets, which are never shown, and names of files on the controlling machine
+SECRETS = {"ppm_backup_password", "ppm_backup_environment", "ppm_storage_environment"}
+LOCAL_FILES = {"ppm_ca_certificates", "ppm_tls_certificate", "ppm_tls_key", "ppm_backup_ssh_key"}
+
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"x" * 32).decode()
 
 GOOD: list[dict[str, Any]] = [
     {"ppm_domain": "localhost"},
@@ -84,7 +104,29 @@ GOOD: list[dict[str, Any]] = [
         ]
     },
     {"ppm_users": [{"name": "a", "role": "reader", "expires": "2030-01-31T12:00:00Z", "secret": None}]},
+    {"ppm_audit_max_size": "1G", "ppm_audit_keep_files": 1, "ppm_audit_keep_days": 30},
+    {"ppm_storage": "gs://bucket-1/a/b_c", "ppm_cache_max_size": "100G", "ppm_storage_redirect": True},
+    {"ppm_webhooks": [{"name": "chat", "url": "https://chat.example/a?b=c", "events": ["backup.*"]}]},
+    {"ppm_webhooks": [{"name": "a", "url": "http://chat:8080", "allow_http": True, "secret": WEBHOOK_SECRET}]},
     {"ppm_tokens": [{"name": "ci+x", "role": "publisher", "projects": ["acme-*"], "state": "disabled"}]},
+    {"ppm_storage_environment": {"AWS_ENDPOINT_URL": "https://s3.example", "AWS_SECRET_ACCESS_KEY": "a$b"}},
+    {"ppm_backup_repository": "/mnt/backup", "ppm_backup_keep": {}},
+    {"ppm_backup_repository": "/mnt/backup", "ppm_backup_keep": {"daily": 30, "weekly": 0}},
+    {"ppm_backup_repository": "rest:https://user@backup.example:8000/ppm/", "ppm_backup_password": SECRET},
+    {
+        "ppm_backup_repository": "s3:http://[fd00::1]:9000/bucket/a_b",
+        "ppm_backup_environment": {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": 'a$b`c"d\\#/+= e'},
+    },
+    {
+        "ppm_backup_repository": "sftp://ppm@backup.example:2222//ppm",
+        "ppm_backup_ssh_key": "key",
+        "ppm_backup_known_hosts": [
+            f"[backup.example]:2222,10.0.0.1 ecdsa-sha2-nistp256 {'A' * 139}=",
+            f"|1|{'b' * 27}=|{'c' * 27}= ssh-ed25519 {'A' * 68}",
+        ],
+    },
+    {"ppm_backup_time": "*-*-* 00/6:15", "ppm_backup_drill_time": "Mon,Wed..Fri *-*-1 04:00:00 UTC"},
+    {"ppm_backup_time": "hourly", "ppm_snapshot": "1a2b3c4d"},
 ]
 
 # Values, and a part of the one message for each, which begins with the variable's name.
@@ -137,6 +179,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_max_upload_size": "99999999999G"}, "a size such as"),
     ({"ppm_max_upload_size": 4096}, "it must be a text, such as 4G"),
     ({"ppm_memory_max": "1K"}, "a size of 128M or more"),
+    ({"ppm_log_max_size": "2000K"}, "a size of 1M or more"),
+    ({"ppm_journal_max_size": "1M"}, "a size of 16M or more"),
+    ({"ppm_firewall_ports": ["9100"]}, "a port with its protocol"),
+    ({"ppm_firewall_ports": ["70000/tcp"]}, "a port with its protocol"),
     ({"ppm_memory_max": "infinity"}, "a size of 128M or more"),
     ({"ppm_hsts_max_age": -1}, "from 0 to"),
     ({"ppm_hsts_max_age": "a year"}, "it must be a whole number"),
@@ -161,6 +207,33 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_privat_names": ["a"]}, "ppm_privat_names is not a variable of ppm: did you mean ppm_private_names?"),
     ({"ppm_acme_mail": "a@b.example"}, "did you mean ppm_acme_email?"),
     ({"ppm_": 1}, "ppm_ is not a variable of ppm"),
+    ({"ppm_audit_max_size": "0"}, "a size such as 50M"),
+    ({"ppm_audit_keep_files": 0}, "from 1 to 10000"),
+    ({"ppm_audit_keep_days": 99_999}, "from 1 to 36500"),
+    ({"ppm_storage": "https://bucket.example/"}, "the address of a bucket such as s3://bucket/prefix"),
+    ({"ppm_storage": "s3://key:secret@bucket"}, "without a credential"),
+    ({"ppm_storage": "s3://bucket/a b"}, "the address of a bucket"),
+    ({"ppm_cache_max_size": "all"}, "a size such as 10G"),
+    ({"ppm_storage_redirect": "perhaps"}, "it must be true or false"),
+    ({"ppm_webhooks": SECRET}, "ppm_webhooks: it must be a list of mappings"),
+    ({"ppm_webhooks": [SECRET]}, "ppm_webhooks, number 1: it must be a mapping"),
+    ({"ppm_webhooks": [{"url": f"https://a.example/{SECRET}"}]}, "number 1: its name must be letters"),
+    ({"ppm_webhooks": [{"name": "../a", "url": "https://a.example"}]}, "number 1: its name must be letters"),
+    ({"ppm_webhooks": [{"name": "a"}]}, "number 1 (a): its url is missing"),
+    ({"ppm_webhooks": [{"name": "a", "url": f"https://u:{SECRET}@b"}]}, "(a): its url must be a URL without"),
+    (
+        {"ppm_webhooks": [{"name": "a", "url": "http://a.example"}]},
+        "(a): its url must be a URL that starts with https",
+    ),
+    ({"ppm_webhooks": [{"name": "a", "url": "https://a/\nb"}]}, "(a): its url must be a URL without"),
+    ({"ppm_webhooks": [{"name": "a", "url": "https://a", "secret": SECRET}]}, "(a): its secret must be whsec_"),
+    (
+        {"ppm_webhooks": [{"name": "a", "url": "https://a", "secert": SECRET}]},
+        "secert is not known; did you mean secret",
+    ),
+    ({"ppm_webhooks": [{"name": "a", "url": "https://a", "events": "x"}]}, "(a): its events must be a list"),
+    ({"ppm_webhooks": [{"name": "a", "url": "https://a", "events": ["a b"]}]}, "(a): its events must be a list"),
+    ({"ppm_webhooks": [{"name": "a", "url": "https://a"}] * 2}, "number 1 (a): the name is used twice."),
     ({"ppm_users": SECRET}, "ppm_users: it must be a list of mappings"),
     ({"ppm_users": {"ann": SECRET}}, "ppm_users: it must be a list of mappings"),
     ({"ppm_users": [SECRET]}, "ppm_users, number 1: it must be a mapping"),
@@ -168,8 +241,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_users": [{"name": "a+b", "role": "reader"}]}, "number 1: its name must be letters, digits"),
     ({"ppm_users": [{"name": "a\n", "role": "reader"}]}, "number 1: its name must be letters, digits"),
     ({"ppm_tokens": [{"name": "ci", "role": "reader"}]}, "number 1: its name must be OWNER+PURPOSE"),
-    ({"ppm_users": [{"name": "a"}]}, "number 1 (a): its role is missing; one of reader, publisher, admin."),
-    ({"ppm_users": [{"name": "a", "role": "king"}]}, "(a): its role must be reader or publisher or admin."),
+    ({"ppm_users": [{"name": "a"}]}, "number 1 (a): its role is missing; one of reader, publisher, admin, monitor."),
+    (
+        {"ppm_users": [{"name": "a", "role": "king"}]},
+        "(a): its role must be reader or publisher or admin or monitor.",
+    ),
     ({"ppm_users": [{"name": "a", "role": "reader"}] * 2}, "number 1 (a): the name is used twice."),
     (
         {"ppm_users": [{"name": "Drop", "role": "reader"}]},
@@ -186,6 +262,43 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_users": [{"name": "a", "role": "reader", "projects": ["a b"]}]}, "must be patterns of names"),
     ({"ppm_users": [{"name": "a", "role": "publisher", "projects": ["acme-["]}]}, "must be patterns of names"),
     ({"ppm_tokens": [{"name": "a+b", "role": "reader", "email": "a@b.c"}]}, "email is not known"),
+    ({"ppm_backup_repository": "backup"}, "it must be a restic repository without a password, such as sftp:"),
+    ({"ppm_backup_repository": "/mnt/../backup"}, "it must be a restic repository"),
+    ({"ppm_backup_repository": "rest:https://user:secret@backup.example/"}, "a restic repository without a password"),
+    ({"ppm_backup_repository": "/srv/ppm/backup"}, "it must be outside of ppm_root"),
+    ({"ppm_backup_repository": "/home/backup"}, "a folder of the index's own"),
+    (
+        {
+            "ppm_backup_repository": "sftp:h:/ppm",
+            "ppm_backup_ssh_key": "",
+            "ppm_backup_known_hosts": ["h ssh-rsa " + "A" * 20],
+        },
+        "ppm_backup_ssh_key is missing: a repository over SFTP needs it.",
+    ),
+    (
+        {"ppm_backup_repository": "sftp:h:/ppm", "ppm_backup_ssh_key": "key", "ppm_backup_known_hosts": []},
+        "ppm_backup_known_hosts is missing: a repository over SFTP needs it.",
+    ),
+    ({"ppm_backup_password": "short"}, "it must have 16 or more characters in one line"),
+    ({"ppm_backup_password": f"{SECRET}\n"}, "in one line"),
+    ({"ppm_backup_password": [SECRET]}, "ppm_backup_password: it must be a text."),
+    ({"ppm_backup_environment": {"AWS_SECRET_ACCESS_KEY": f"{SECRET}'"}}, "AWS_SECRET_ACCESS_KEY must be a text in"),
+    ({"ppm_backup_environment": {"AWS_SECRET_ACCESS_KEY": f"{SECRET}\n"}}, "must be a text in one line"),
+    ({"ppm_backup_environment": {"A": 7}}, "A must be a text in one line, without single quotes."),
+    ({"ppm_backup_environment": {"A=b": SECRET}}, "A=b must be a variable of restic"),
+    ({"ppm_backup_environment": {"RESTIC_PASSWORD": SECRET}}, "RESTIC_PASSWORD must be a variable of restic"),
+    ({"ppm_backup_environment": {"PPM_ROOT": "/"}}, "PPM_ROOT must be a variable of restic"),
+    ({"ppm_backup_environment": SECRET}, "ppm_backup_environment: it must be a mapping."),
+    ({"ppm_storage_environment": {"AWS_SECRET_ACCESS_KEY": f"{SECRET}'"}}, "AWS_SECRET_ACCESS_KEY must be a text in"),
+    ({"ppm_storage_environment": {"PPM_STORAGE": "s3://b"}}, "PPM_STORAGE must be a variable of the bucket"),
+    ({"ppm_storage": "s3://packages", "ppm_backup_repository": "/mnt/backup"}, "has only a cache"),
+    ({"ppm_storage_environment": SECRET}, "ppm_storage_environment: it must be a mapping."),
+    ({"ppm_backup_keep": {"yearly": 1}}, "yearly is not known; the keys are daily, weekly, monthly."),
+    ({"ppm_backup_keep": {"daily": -1}}, "daily must be a whole number from 0 to"),
+    ({"ppm_backup_keep": {"daily": "7 --prune"}}, "daily must be a whole number from 0 to"),
+    ({"ppm_backup_time": "half past two"}, "a calendar event of systemd"),
+    ({"ppm_backup_known_hosts": ["backup.example"]}, "a line of known_hosts"),
+    ({"ppm_snapshot": "yesterday"}, "the id of a snapshot, or latest"),
 ]
 FORBIDDEN_ROOTS = (
     *("/etc", "/etc/ppm", "/usr/share/ppm", "/home/ppm", "/root/ppm", "/tmp/ppm", "/run/ppm", "/opt/ppm", "/proc/1"),
@@ -235,7 +348,7 @@ def test_all_problems_are_reported_at_once(problems: Callable[..., list[str]]) -
         {"ppm_domain": None, "ppm_root": "x", "ppm_treads": 3, "ppm_tls": "no", "ppm_threads": "many"}
     )
     assert [problem.split()[0] for problem in reported] == [
-        *("ppm_treads", "ppm_domain", "ppm_threads", "ppm_tls", "ppm_root")
+        *("ppm_treads", "ppm_domain", "ppm_tls", "ppm_threads", "ppm_root")
     ]
 
 
@@ -282,8 +395,8 @@ def test_each_text_variable_is_tested_with_special_characters() -> None:
         for name, spec in specs.items()
         if spec["type"] in ("str", "path", "list") and spec.get("elements") != "dict"
     }
-    # names of files on the controlling machine
-    assert texts - {"ppm_ca_certificates", "ppm_tls_certificate", "ppm_tls_key"} == TEXTS.keys() | LISTS.keys()
+    assert texts - SECRETS - LOCAL_FILES == TEXTS.keys() | LISTS.keys()
+    assert {name for name, spec in specs.items() if spec.get("no_log")} == SECRETS
 
 
 def test_values_from_the_command_line_are_strings(problems: Callable[..., list[str]]) -> None:
@@ -337,6 +450,13 @@ def pem_key(key: Any, passphrase: bytes = b"") -> bytes:
     return made
 
 
+def ssh_key(key: ec.EllipticCurvePrivateKey, passphrase: bytes = b"") -> bytes:
+    """Return a key in OpenSSH's own form, as ssh-keygen writes it."""
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    made: bytes = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, encryption)
+    return made
+
+
 @pytest.fixture(scope="module")
 def authority() -> Authority:
     made = Authority()
@@ -360,8 +480,14 @@ def authority() -> Authority:
         "other-key.pem": pem_key(other),
         "small-key.pem": pem_key(small),
         "locked-key.pem": pem_key(key, b"secret"),
+        "ssh-key": ssh_key(key),
+        "locked-ssh-key": ssh_key(key, b"secret"),
     }
     return made
+
+
+def over_ssh(key: str) -> dict[str, str]:
+    return {"ppm_backup_repository": "sftp:h:/ppm", "ppm_backup_ssh_key": key}
 
 
 def provided(certificate: str = "good.pem", key: str = "key.pem") -> dict[str, str]:
@@ -376,10 +502,13 @@ def provided(certificate: str = "good.pem", key: str = "key.pem") -> dict[str, s
         provided(),
         provided("wildcard.pem"),
         {**provided("none.pem"), "ppm_tls": "selfsigned"},
+        over_ssh("ssh-key"),
+        over_ssh("key.pem"),
+        {**over_ssh("none.pem"), "ppm_backup_repository": "/mnt/backup"},
     ],
     ids=str,
 )
-def test_valid_certificate_files_pass(values: dict[str, Any], authority: Authority) -> None:
+def test_valid_files_pass(values: dict[str, Any], authority: Authority) -> None:
     assert list(file_problems(values, authority.read)) == []
 
 
@@ -402,10 +531,14 @@ def test_valid_certificate_files_pass(values: dict[str, Any], authority: Authori
         (provided("small.pem", "small-key.pem"), "ppm_tls_certificate: nginx takes no RSA key of 1024 bits"),
         (provided("deep.pem"), f"it is for *.com, example.com, and ppm_domain is {DOMAIN}"),
         (provided("nameless.pem"), "it is for no name, and ppm_domain"),
+        (over_ssh("none.pem"), "ppm_backup_ssh_key: none.pem can't be read: there is no such file."),
+        (over_ssh("good.pem"), "ppm_backup_ssh_key: good.pem has no private SSH key"),
+        (over_ssh("locked-ssh-key"), "has no private SSH key without a passphrase"),
+        (over_ssh("locked-key.pem"), "has no private SSH key without a passphrase"),
     ],
     ids=str,
 )
-def test_invalid_certificate_files_are_named(values: dict[str, Any], message: str, authority: Authority) -> None:
+def test_invalid_files_are_named(values: dict[str, Any], message: str, authority: Authority) -> None:
     (problem,) = file_problems(values, authority.read)
     assert message in problem
     assert problem.startswith("ppm_")

@@ -88,3 +88,30 @@ def test_an_error_of_certbot_is_explained(meaning: str, output: str, module: Mod
     assert first.startswith(meaning)
     assert certbots, "certbot's output comes after it"
     assert "logfile" not in certbots
+
+
+LOST = (
+    unexpected(f"{ERROR}:accountDoesNotExist :: The request specified an account that does not exist :: no account"),
+    unexpected("The request specified an account that does not exist :: No account exists with the provided key"),
+    unexpected("unable to find existing account for only-return-existing request"),
+    unexpected(f'{ERROR}:unauthorized :: Account is not valid, has status "deactivated"'),
+    "Could not find an existing account for server https://acme.example/directory.\n",
+    unexpected("certbot.errors.AccountNotFound: Account at /etc/letsencrypt/accounts/acme.example/1 does not exist"),
+)
+KNOWN = (
+    "Account details for server https://acme.example/directory:\n  Account URL: https://acme.example/acct/1\n",
+    unreachable("NewConnectionError('Failed to establish a new connection: [Errno 111] Connection refused')"),
+    unexpected(f"{ERROR}:serverInternal :: The server experienced an internal error :: account storage"),
+    unexpected(f"{ERROR}:rateLimited :: There were too many requests of a given type :: retry later."),
+)
+
+
+@pytest.mark.parametrize(("outputs", "lost"), [(LOST, True), (KNOWN, False)], ids=["lost", "known"])
+def test_a_lost_account_is_told_from_other_errors(outputs: tuple[str, ...], lost: bool, module: ModuleType) -> None:
+    """A new account is registered only if there is none, not while the authority is down."""
+    assert {module.is_lost(output) for output in outputs} == {lost}
+
+
+def test_without_a_certificate_no_account_is_lost(module: ModuleType, tmp_path: Path) -> None:
+    arguments = {"authorities": tmp_path / "none.pem", "configuration": tmp_path}
+    assert module.renew_account(DOMAIN, "admin@example.com", tmp_path, **arguments) is False

@@ -86,3 +86,20 @@ def test_files_that_should_not_be_there_are_removed(run: Run, tmp_path: Path) ->
     assert run(absent=[str(gone)])["changed"]
     assert not gone.is_symlink()
     assert not run(absent=[str(gone)])["changed"]
+
+
+def test_copies_of_replaced_and_removed_files_are_kept(run: Run, tmp_path: Path) -> None:
+    """In a folder of their own, where no program reads them; a link's target remains anyway."""
+    one, gone, link = (tmp_path / "etc" / name for name in ("one", "gone", "link"))
+    one.parent.mkdir()
+    one.write_text("before\n")
+    gone.write_text("gone\n")
+    link.symlink_to(one)
+    wanted = {"files": {str(one): "after\n"}, "absent": [str(gone), str(link)], "copies": str(tmp_path / "copies")}
+    run(**wanted, check=True)
+    assert not (tmp_path / "copies").exists()
+    run(**wanted)
+    run(**wanted)
+    kept = sorted((tmp_path / "copies").glob("**/*.20*"))
+    assert [path.read_text() for path in kept] == ["gone\n", "before\n"]
+    assert {path.parent for path in kept} == {tmp_path / "copies" / str(one.parent).lstrip("/")}
