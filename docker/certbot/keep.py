@@ -16,7 +16,7 @@ from pathlib import Path
 
 import schedule
 from place import Place, Unfit
-from ppm_certificate import CHALLENGES, NotIssued, ask, certbot, challenge, check_name, issue
+from ppm_certificate import CHALLENGES, NotIssued, ask, certbot, challenge, check_name, issue, renew_account
 
 PLACE = Place(root=Path("/etc/ppm/tls"))
 WEBROOT = Path("/var/lib/ppm/acme")
@@ -123,9 +123,13 @@ def is_issued(settings: Settings) -> bool:
 
 
 def is_up() -> bool:
-    """Return whether nginx accepts connections; it may start later than this service."""
+    """Return whether nginx answers; it may start later than this service, and connections wait for it."""
     try:
-        socket.create_connection(NGINX, timeout=ASK_SECONDS).close()
+        with socket.create_connection(NGINX, timeout=ASK_SECONDS) as connection:
+            connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
+            connection.recv(1)
+    except ConnectionResetError:  # nginx answers only requests for its own name
+        return True
     except OSError:
         return False
     return True
@@ -179,8 +183,12 @@ def get(settings: Settings) -> None:
     FAILURES.add(time.time())
     if is_issued(settings):
         put(settings)
-        renewal = ("renew", "--cert-name", settings.domain, "--no-random-sleep-on-renew")
-        certbot(settings.domain, *renewal, authorities=AUTHORITIES)
+        account = {"authorities": AUTHORITIES, "configuration": LIVE.parent}
+        if renew_account(settings.domain, settings.email, WEBROOT, **account):
+            say("the authority did not know the account: a new one was registered, and a new certificate issued")
+        else:
+            renewal = ("renew", "--cert-name", settings.domain, "--no-random-sleep-on-renew")
+            certbot(settings.domain, *renewal, authorities=AUTHORITIES)
     else:
         say(f"asking {settings.directory or 'the authority'} for a certificate for {settings.domain}")
         issue(settings.domain, settings.email, settings.directory, WEBROOT, authorities=AUTHORITIES)
