@@ -1,7 +1,8 @@
 """Measure ppm and pypiserver at several sizes of the index, in one run on the loopback.
 
 With --nginx: the deployed nginx, and one with a minimal configuration. With --refusals: wrong credentials. With
---search: the search index, in ms. With --pages: the web pages.
+--search: the search index, in ms. With --pages: the web pages. With --downloads: counting logs of requests. With
+--bucket: nodes on a bucket, and a server without one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bench import measures, pages, refusals, search, subjects, web  # they import tests/support
+from bench import buckets, downloads, measures, pages, refusals, search, subjects, web  # they import tests/support
 
 
 def main() -> None:
@@ -32,6 +33,8 @@ def main() -> None:
     )
     parser.add_argument("--search", action="store_true", help="measure the search index")
     parser.add_argument("--pages", action="store_true", help="measure the web pages")
+    parser.add_argument("--downloads", type=int, default=0, metavar="LINES", help="measure counting a log of LINES")
+    parser.add_argument("--bucket", type=float, metavar="MS", help="measure nodes on a bucket with a latency of MS")
     parser.add_argument("--credentials", type=int, default=0, help="with --nginx: further credentials")
     parser.add_argument("--seconds", type=int, default=3, help="with --nginx: seconds of load on each in a round")
     parser.add_argument("--json", type=Path, help="also write the results of all rounds to this file")
@@ -40,6 +43,12 @@ def main() -> None:
     if chosen.refusals:
         chosen.files = []
         rounds = refusals.compare(rounds=chosen.rounds, requests_each=chosen.requests)
+    if chosen.downloads:
+        chosen.files = []
+        rounds = downloads.measure(chosen.downloads, rounds=chosen.rounds)
+    if chosen.bucket is not None:
+        chosen.files = []
+        rounds = buckets.compare(latency=chosen.bucket / 1000, rounds=chosen.rounds, requests_each=chosen.requests)
     for files in chosen.files:
         if chosen.search:
             rounds += search.measure(files, rounds=chosen.rounds, requests_each=chosen.requests)

@@ -23,24 +23,25 @@ def measure(subject: Subject, *, files: int, requests_each: int) -> Measured:
     """Measure one round: medians in ms for one client, and requests a second for 8 clients at once."""
     projects = files // volumes.FILES_EACH
     measured = {
-        "upload ms": _one_by_one(subject, requests_each, lambda client, _number: _upload(client, subject)),
-        "page ms": _one_by_one(
-            subject, requests_each, lambda client, number: _page(client, subject, number % projects)
+        "upload ms": one_by_one(subject, requests_each, lambda client, _number: upload(client, subject)),
+        "page ms": one_by_one(
+            subject, requests_each, lambda client, number: page(client, subject, number % projects)
         ),
-        "download ms": _one_by_one(
-            subject, requests_each, lambda client, number: _download(client, subject, number % projects)
+        "download ms": one_by_one(
+            subject, requests_each, lambda client, number: download(client, subject, number % projects)
         ),
-        "uploads/s, 8 clients": _at_once(subject, requests_each, lambda client, _number: _upload(client, subject)),
-        "pages/s, 8 clients": _at_once(
-            subject, requests_each, lambda client, number: _page(client, subject, number % projects)
+        "uploads/s, 8 clients": at_once(subject, requests_each, lambda client, _number: upload(client, subject)),
+        "pages/s, 8 clients": at_once(
+            subject, requests_each, lambda client, number: page(client, subject, number % projects)
         ),
     }
     return measured | {"resident MB": subject.resident()}
 
 
-def _one_by_one(subject: Subject, times: int, act: Callable[[requests.Session, int], None]) -> float:
+def one_by_one(subject: Subject, times: int, act: Callable[[requests.Session, int], None]) -> float:
+    """Return the median time of `act` in ms, of `times` requests of one client."""
     taken = []
-    with _session(subject) as client:
+    with session(subject) as client:
         act(client, 0)
         for number in range(times):
             started = time.perf_counter()
@@ -49,13 +50,14 @@ def _one_by_one(subject: Subject, times: int, act: Callable[[requests.Session, i
     return statistics.median(taken) * 1000
 
 
-def _at_once(subject: Subject, times: int, act: Callable[[requests.Session, int], None]) -> float:
+def at_once(subject: Subject, times: int, act: Callable[[requests.Session, int], None]) -> float:
+    """Return how often 8 clients at once do `act` in a second."""
     each = max(times // CLIENTS, 1)
     failures: list[BaseException] = []
 
     def work(first: int) -> None:
         try:
-            with _session(subject) as client:
+            with session(subject) as client:
                 for number in range(first * each, (first + 1) * each):
                     act(client, number)
         except BaseException as exc:
@@ -72,23 +74,27 @@ def _at_once(subject: Subject, times: int, act: Callable[[requests.Session, int]
     return each * CLIENTS / (time.perf_counter() - started)
 
 
-def _session(subject: Subject) -> requests.Session:
-    session = requests.Session()
-    session.auth = subject.auth
-    session.trust_env = False
-    return session
+def session(subject: Subject) -> requests.Session:
+    """Return a session with the subject's credential."""
+    made = requests.Session()
+    made.auth = subject.auth
+    made.trust_env = False
+    return made
 
 
-def _upload(client: requests.Session, subject: Subject) -> None:
+def upload(client: requests.Session, subject: Subject) -> None:
+    """Upload a new file."""
     number = next(_serial)
     made = wheels.wheel(f"upload-{number // volumes.FILES_EACH}", f"1.{number % volumes.FILES_EACH}")
     answer = client.post(subject.url + "/", data={":action": "file_upload"}, files={"content": made}, timeout=120)
     answer.raise_for_status()
 
 
-def _page(client: requests.Session, subject: Subject, number: int) -> None:
+def page(client: requests.Session, subject: Subject, number: int) -> None:
+    """Read a project's page."""
     client.get(f"{subject.url}/simple/{volumes.project(number)}/", timeout=120).raise_for_status()
 
 
-def _download(client: requests.Session, subject: Subject, number: int) -> None:
+def download(client: requests.Session, subject: Subject, number: int) -> None:
+    """Download one of a project's files."""
     client.get(subject.file_url(number, number % volumes.FILES_EACH), timeout=120).raise_for_status()

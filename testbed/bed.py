@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from testbed import acme, clients, hosts, images, lease
 from testbed import engine as engines
 from testbed.acme import Acme
 from testbed.clients import Client
-from testbed.container import CACHE, LEASE, Container, lease_labels
+from testbed.container import BUILT, CACHE, LEASE, SNAPSHOT, Container, is_named_by, lease_labels
 from testbed.engine import Engine, Missing, Refusal
 from testbed.hosts import Host, Wanted
 from testbed.lease import Lease
@@ -150,34 +150,45 @@ def _make_network(engine: Engine, name: str) -> None:
 
 
 def sweep(engine: Engine, living: Collection[str]) -> None:
-    """Remove the containers, networks, volumes and images of leases that have ended."""
-    # while another process builds an image, its steps get their labels one by one: require both
+    """Remove the containers, networks, volumes and images of leases that have ended.
+
+    Only what the testbed itself named and labelled: a user's container inherits the labels of its image, but not a
+    name.
+    """
     ours = {"label": [f"{CACHE}={of_this_cache()}", LEASE]}
     for box in engine.api.containers.list(all=True, filters=ours, ignore_removed=True):
-        if box.labels[LEASE] not in living:
+        if _is_left(box.name, box.labels, living):
             with contextlib.suppress(Refusal):  # it is being removed already
                 box.remove(force=True, v=True)
     for network in engine.api.networks.list(filters=ours):
-        if network.attrs["Labels"][LEASE] not in living:
+        if _is_left(network.name, network.attrs["Labels"], living):
             with contextlib.suppress(Refusal):  # a container is still connected
                 network.remove()
     for volume in engine.api.volumes.list(filters=ours):
-        if volume.attrs["Labels"][LEASE] not in living:
+        if _is_left(volume.name, volume.attrs["Labels"], living):
             with contextlib.suppress(Refusal):  # a container that is being removed still mounts it
                 volume.remove()
-    _sweep_images(engine, living, ours)
+    _sweep_images(engine, living)
 
 
-def _sweep_images(engine: Engine, living: Collection[str], ours: dict[str, list[str]]) -> None:
-    """Remove the image tags of leases that have ended, and their images without a tag."""
-    for image in engine.api.api.images(filters=ours):
+def _is_left(name: str, labels: Mapping[str, str], living: Collection[str]) -> bool:
+    """Return whether the testbed made what has this name and these labels, under a lease that has ended."""
+    lease = labels[LEASE]
+    return lease.startswith(f"{images.PREFIX}-") and lease not in living and is_named_by(name, lease)
+
+
+def _sweep_images(engine: Engine, living: Collection[str]) -> None:
+    """Remove the tags that are names of ended leases from images that were built here, and their snapshots."""
+    gone = []
+    for image in engine.api.api.images(filters={"label": [f"{BUILT}={of_this_cache()}"]}):
         tags = [tag for tag in image["RepoTags"] or () if tag != _NO_TAG]
-        gone = [tag for tag in tags if _is_of_ended_lease(tag.rpartition(":")[2], living)]
-        if not tags and image["Labels"][LEASE] not in living:
-            gone = [image["Id"]]
-        for name in gone:
-            with contextlib.suppress(Refusal):  # a container uses it, or it is being removed already
-                engine.api.images.remove(name)
+        gone += [tag for tag in tags if _is_of_ended_lease(tag.rpartition(":")[2], living)]
+    for image in engine.api.api.images(filters={"label": [f"{CACHE}={of_this_cache()}", SNAPSHOT]}):
+        if image["Labels"][SNAPSHOT] not in living:
+            gone.append(image["Id"])
+    for name in gone:
+        with contextlib.suppress(Refusal):  # a container uses it, or it is being removed already
+            engine.api.images.remove(name)
 
 
 def _is_of_ended_lease(tag: str, living: Collection[str]) -> bool:

@@ -124,7 +124,7 @@ class Compose:
         """
         until = time.monotonic() + seconds
         boxes = self.containers()
-        # nginx comes first: its check waits for the application too, and is cheaper
+        # nginx comes first: its check is cheap
         for service in services or sorted(boxes):
             box = boxes[service]
             limit = _state(box)["Restarts"] + TRIES
@@ -229,9 +229,10 @@ def _is_version_2(command: tuple[str, ...]) -> bool:
 def leased(path: Path, files: tuple[Path, ...], lease: str, *, volumes: bool) -> Path:
     """Write a compose file to `path` that overrides `files`, so that what they make is removed with the lease.
 
-    Volumes stay unless `volumes`; an image stays as long as it has a tag that is not the name of a lease.
+    Volumes stay unless `volumes`; an image stays as long as it has a tag that is not the name of a lease. The
+    project's name must begin with that of the lease.
     """
-    labels = {"labels": container.lease_labels(lease)}
+    labels, of_images = {"labels": container.lease_labels(lease)}, {"labels": container.image_labels()}
     override: dict[str, dict[str, object]] = {"services": {}, "networks": {"default": labels}, "volumes": {}}
     for file in files:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -239,7 +240,7 @@ def leased(path: Path, files: tuple[Path, ...], lease: str, *, volumes: bool) ->
             override[kind] |= dict.fromkeys(content.get(kind) or (), labels)
         for service, of_service in (content.get("services") or {}).items():
             if "build" in of_service:
-                override["services"][service] = {**labels, "build": labels}
+                override["services"][service] = {**labels, "build": of_images}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         json.dumps({kind: entries for kind, entries in override.items() if entries}, indent=2), encoding="utf-8"

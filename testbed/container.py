@@ -13,6 +13,9 @@ from testbed.errors import BedError
 from testbed.place import of_this_cache
 
 LEASE, CACHE = "ppm-testbed.lease", "ppm-testbed.cache"
+# Labels of images. Containers inherit the labels of their image, also those that a user starts from one that the
+# testbed built; so an image has other labels than a container, and these alone never get a container removed.
+BUILT, SNAPSHOT = "ppm-testbed.built-by", "ppm-testbed.snapshot"
 RUN_SECONDS = 600
 HOST = "host"  # the engine's name for the network of the machine that it runs on
 
@@ -114,7 +117,8 @@ class Container:
 
     def snapshot(self) -> str:
         """Make an image of its disk, without what is on a tmpfs, and return its id. It is removed with the lease."""
-        return str(self._container().commit().id)
+        box = self._container()
+        return str(box.commit(changes=[f"LABEL {SNAPSHOT}={box.labels[LEASE]}"]).id)
 
     def disconnect(self) -> None:
         """Disconnect it from its network."""
@@ -148,6 +152,16 @@ class Container:
 def lease_labels(lease: str) -> dict[str, str]:
     """Return the labels of what is removed when `lease` has ended."""
     return {LEASE: lease, CACHE: of_this_cache()}
+
+
+def image_labels() -> dict[str, str]:
+    """Return the labels of images that are built: their tags that are names of leases are removed with these."""
+    return {BUILT: of_this_cache()}
+
+
+def is_named_by(name: str, lease: str) -> bool:
+    """Return whether a container, network or volume has a name that the testbed gives under `lease`."""
+    return name == lease or name.startswith((f"{lease}-", f"{lease}_"))
 
 
 def start(

@@ -7,6 +7,7 @@ a volume of the engine, which stays until `compose-down ARGS=--volumes`. PPM_TAG
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -22,8 +23,10 @@ from ppmctl.files import write_atomic
 from testbed import compose, debian, lease, ports
 from testbed.bed import Stay, stay
 from testbed.compose import Compose
+from testbed.container import BUILT
+from testbed.engine import Engine, Refusal
 from testbed.errors import BedError
-from testbed.place import CHECKOUT
+from testbed.place import CHECKOUT, of_this_cache
 
 DOMAIN, USER = "localhost", "admin"
 FOLDER = CHECKOUT / ".compose"
@@ -61,13 +64,24 @@ def files(folder: Path = compose.FILE.parent) -> tuple[Path, ...]:
 def build(made: Compose, *services: str, of: str, progress: IO[str] | None = None) -> None:
     """Build images of a deployment, on a pulled Debian image or its stand-in.
 
-    They belong to the lease named `of`: once it has ended, they are removed when all their tags are names of leases.
+    `of` is the name of the lease that builds. A tag that is the name of a lease is removed after the lease has ended,
+    and an image that lost its last tag to the new one at once.
     """
     with lease.turn():
         debian.base(made.engine, 13)
+    before = _tagged(made.engine)
     with tempfile.TemporaryDirectory() as folder:
         override = compose.leased(Path(folder) / "build.json", made.files, of, volumes=False)
         replace(made, files=(*made.files, override)).build(*services, follow=progress)
+    for former in before - _tagged(made.engine):
+        with contextlib.suppress(Refusal):  # a container uses it, or another process has removed it
+            made.engine.api.images.remove(former)
+
+
+def _tagged(engine: Engine) -> set[str]:
+    """Return the ids of images that the testbed built and that have a tag."""
+    built = engine.api.api.images(filters={"label": [f"{BUILT}={of_this_cache()}"], "dangling": False})
+    return {image["Id"] for image in built}
 
 
 def up(*, port: int | None, progress: IO[str]) -> str:
@@ -83,7 +97,7 @@ def up(*, port: int | None, progress: IO[str]) -> str:
         made = made.but(PPM_LISTEN=f"127.0.0.1:{port}")
         progress.write("Building the images (takes minutes the first time)\n")
         progress.flush()
-        build(made, "nginx", "pypiserver", of=here.lease.name, progress=progress)
+        build(made, "nginx", "pypiserver", "sockets", of=here.lease.name, progress=progress)
         made.up()
         url = f"http://{DOMAIN}:{port}"
         _write_credential(made, url, progress)
@@ -122,7 +136,8 @@ def _deployment(here: Stay) -> Compose:
 
 
 def _environment() -> dict[str, str]:
-    return {"PPM_TAG": os.environ.get("PPM_TAG") or "latest"}
+    tag = os.environ.get("PPM_TAG")
+    return {"PPM_TAG": tag or "latest", **({"PPM_SOCKETS_TAG": tag} if tag else {})}
 
 
 def _names(made: Compose) -> list[str]:
@@ -132,8 +147,10 @@ def _names(made: Compose) -> list[str]:
 
 def _port(made: Compose, wanted: int | None) -> int:
     """Return the port that is wanted, else the deployment's current one, else the first free one."""
-    box = made.containers().get("nginx")
-    current = box.port(_INSIDE) if box and box.is_running() else None
+    boxes = made.containers()
+    # in the release before, nginx had the port
+    box = next((boxes[name] for name in ("sockets", "nginx") if name in boxes and boxes[name].is_running()), None)
+    current = box.port(_INSIDE) if box else None
     if current and wanted in (None, current):
         return current
     return ports.free(wanted, first=FIRST_PORT, hint="make compose-up HOST_PORT=…")

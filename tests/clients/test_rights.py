@@ -30,6 +30,7 @@ ACTIONS: dict[str, str | None] = {
     "XML-RPC search": None,
     "statistics": None,
     "whoami": None,
+    "metrics": "admin",
     "tokens": None,
     "token create, as strong": None,
     "token create, an admin's": "admin",
@@ -43,6 +44,7 @@ ACTIONS: dict[str, str | None] = {
 }
 SCOPED = {"publish", "yank", "unyank"}
 ROLES = {
+    "monitor": ("monitor", []),
     "reader": ("reader", []),
     "publisher": ("publisher", []),
     "publisher, in": ("publisher", [IN_SCOPE]),
@@ -77,6 +79,8 @@ class Holder:
         wanted = ACTIONS[action]
         if self.state != "live":
             return 401
+        if self.role == "monitor":
+            return 200 if action == "metrics" else 403
         order = ["reader", "publisher", "admin"]
         if wanted is not None and order.index(self.role) < order.index(wanted):
             return 403
@@ -110,7 +114,8 @@ def holders(filled_index: Served) -> list[Holder]:
         if state == "expired":
             expiring = time.monotonic() + 1.1
         if state == "revoked":
-            assert filled_index.ask("GET", "/simple/", auth=None, headers=headers).status_code == 200
+            path = "/metrics" if role == "monitor" else "/simple/"
+            assert filled_index.ask("GET", path, auth=None, headers=headers).status_code == 200
             revoked = filled_index.ask("DELETE", f"/api/tokens/{wanted['name']}", auth=(user, secrets[user]))
             assert revoked.status_code == 200, revoked.text
     filled_index.ppmctl("user disable shut")
@@ -181,6 +186,7 @@ def perform(index: Served, holder: Holder, action: str) -> requests.Response:
         "XML-RPC search": lambda: ask("POST", "/RPC2", data=searched),
         "statistics": lambda: ask("GET", "/api/stats"),
         "whoami": lambda: ask("GET", "/api/whoami"),
+        "metrics": lambda: ask("GET", "/metrics"),
         "tokens": lambda: ask("GET", "/api/tokens"),
         "token create, as strong": lambda: ask(
             "POST",

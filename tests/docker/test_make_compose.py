@@ -87,11 +87,12 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: 
     over = json.loads((folder / "compose.json").read_text())
     project = over["services"]["nginx"]["labels"]["ppm-testbed.lease"]
     service_containers = containers(bed, project)
-    assert sorted(service_containers) == ["nginx", "pruner", "pypiserver"]
+    assert sorted(service_containers) == ["nginx", "pruner", "pypiserver", "sockets"]
     image_of = {
         name: bed.engine.api.containers.get(box).attrs["Config"]["Image"] for name, box in service_containers.items()
     }
     image_of_service = {"nginx": "ppm-nginx", "pruner": "ppm-pypiserver", "pypiserver": "ppm-pypiserver"}
+    image_of_service["sockets"] = "ppm-sockets"
     assert image_of == {name: f"{image}:{tag}" for name, image in image_of_service.items()}
 
     # printed commands: the indented lines
@@ -133,9 +134,16 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: 
         assert "is taken" in make(checkout, "compose-up", f"HOST_PORT={taken.getsockname()[1]}").stderr
     assert ask(checkout).status_code == 200
 
-    # nothing is left
+    # nothing is left; a user's container of the same image is
     assert volumes(bed, project)
-    make_successfully(checkout, "compose-down", "ARGS=--volumes")
+    users = bed.engine.api.containers.create(f"ppm-nginx:{tag}", ["sleep", "600"], name=f"users-{tag}")
+    try:
+        users.start()
+        make_successfully(checkout, "compose-down", "ARGS=--volumes")
+        users.reload()
+        assert users.status == "running"
+    finally:
+        users.remove(force=True)
     assert not folder.exists()
     assert (containers(bed, project), volumes(bed, project)) == ({}, [])
     assert make_successfully(checkout, "compose-down").stdout == ""
@@ -144,7 +152,9 @@ def test_make_compose_up_and_down(checkout: Path, bed: Bed, tag: str, tmp_path: 
 def test_make_images_prints_their_sizes(checkout: Path, bed: Bed, tag: str, figures: list[str]) -> None:
     lines = make_successfully(checkout, "images").stdout.splitlines()
     sizes = {name: float(size) for size, unit, name in (line.split() for line in lines) if unit == "MB"}
-    assert sorted(sizes) == [f"ppm-{name}:{tag}" for name in ("certbot", "nginx", "publisher", "pypiserver")]
+    assert sorted(sizes) == [
+        f"ppm-{name}:{tag}" for name in ("backup", "certbot", "nginx", "publisher", "pypiserver", "s3", "sockets")
+    ]
     for name, size in sizes.items():
         assert size == round(bed.engine.api.images.get(name).attrs["Size"] / 1e6, 1)
     figures += [f"    {line}" for line in lines]

@@ -147,7 +147,7 @@ def test_ctrl_c_ends_the_command_in_the_container(way: str, composed: Composed, 
             wait_until_it_listens(box)
             # before that Ctrl-C would end the local command
             until(lambda: not termios.tcgetattr(terminal)[3] & termios.ICANON, "keys are passed on as they are")
-            interrupt(terminal)
+            interrupt(terminal, once=True)
             assert process.wait(timeout=180) == 0
     else:
         with subprocess.Popen(
@@ -203,7 +203,7 @@ def test_a_service_of_compose_is_found_by_its_name(
         "    volumes: [lone:/srv/ppm]\n    init: true\n    healthcheck: {disable: true}\nvolumes:\n  lone:\n"
     )
     index = new_compose(files=(compose.FILE, more), up=False)
-    index.compose.up("--no-deps", "pypiserver", lone)
+    index.compose.up("--no-deps", "sockets", "pypiserver", lone)
     refused = ppmctl_on(index, tmp_path, lone, "user", "list", "--json", expect=1)
     assert "There is no volume at /srv/ppm." in refused.stdout
     ambiguous = ppmctl_on(index, tmp_path, "pypiserver", "user", "list", expect=1)

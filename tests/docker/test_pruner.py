@@ -1,11 +1,13 @@
-"""The service pruner: expired credentials are refused, also while the application is stopped."""
+"""What goes on while the application is stopped: the service pruner, and the log that downloads are counted from."""
 
 from __future__ import annotations
 
+import json
 import time
 
 from support.composed import APPLICATION, Composed
 from support.deployed import eventually
+from support.wheels import wheel
 
 PRUNER = "pruner"
 
@@ -29,6 +31,23 @@ def test_expired_tokens_can_not_read_while_the_application_is_stopped(composed: 
         composed.compose.start(APPLICATION)
         composed.compose.up("--no-deps", PRUNER)
         composed.ppmctl("token revoke admin+brief || true")
+
+
+def test_downloads_through_nginx_are_counted(composed: Composed) -> None:
+    """nginx writes its log of requests to the volume, also while the application is stopped."""
+    made = wheel("counted", "1.0")
+    assert composed.upload(made).status_code in (200, 409)
+    with composed.reads_alone():
+        assert composed.get(f"/packages/counted/{made[0]}", headers={"User-Agent": "uv/0.11.4"}).status_code == 200
+    counts = {}
+
+    def count() -> dict[str, int]:
+        composed.ppmctl("stats count")
+        counts.update(json.loads(composed.ppmctl("stats downloads counted --json")))
+        return dict(counts["by_client"])
+
+    assert eventually(count, lambda clients: clients != {}) == {"uv": 1}
+    assert composed.get("/api/stats/downloads?project=counted").json() == counts
 
 
 def test_the_pruner_is_confined_and_stops_at_once(composed: Composed) -> None:

@@ -453,13 +453,13 @@ def test_a_folder_of_a_repository_is_built_with_the_repository(publisher: Publis
 
 def test_an_index_that_is_down_is_exit_1(publisher: Publisher, tmp_path: Path) -> None:
     made = folder_with_wheel(tmp_path / "p", "waiting")
-    publisher.index.compose.stop("nginx")
+    publisher.index.compose.stop()
     try:
         done = publisher.run(*made, expect=1)
         assert "The host nginx has no address" in done.err
         assert "while it runs" in done.err
     finally:
-        publisher.index.compose.start("nginx")
+        publisher.index.compose.up()
     loopback = publisher.run(*made, expect=1, PPMCTL_INDEX="http://localhost:8080/")
     assert "This is a container, and localhost is the container itself" in loopback.err
 

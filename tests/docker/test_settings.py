@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import helm_python
 import pytest
+import yaml
 from support import checkout as copies
 
 from testbed.bed import Bed
@@ -68,3 +70,32 @@ def test_every_line_of_the_example_can_be_set_and_the_rest_of_env_stays(checkout
     for given, expected in (("", "https://packages.example.com/"), ("https://other.test/", "https://other.test/")):
         output = compose.but(PPMCTL_INDEX=given, COMPOSE_PROFILES="publish").call("config", "--format", "json").out
         assert json.loads(output)["services"]["publisher"]["environment"]["PPMCTL_INDEX"] == expected
+
+
+def test_settings_of_a_bucket_reach_the_application_and_the_helm_chart(checkout: Path, bed: Bed) -> None:
+    """The application gets a network and the file with the credentials; the chart gets the same configuration."""
+    docker = checkout / "docker"
+    credentials = docker / "bucket.env"
+    credentials.write_text("AWS_ACCESS_KEY_ID=key\n")
+    done = configure(checkout, "ppm_storage: s3://packages/ppm\nppm_read_access: public\nppm_cache_max_size: 5G\n")
+    assert done.returncode == 0, done.stdout
+    files = tuple(docker / name for name in ("compose.yml", "local/compose.yml"))
+    compose = Compose(engine=bed.engine, project="settings", files=files)
+    made = compose.but(PPM_STORAGE_ENVIRONMENT_FILE=str(credentials)).call("config", "--format", "json")
+    services = json.loads(made.out)["services"]
+    for name in ("pypiserver", "pruner"):
+        environment = services[name]["environment"]
+        assert (environment["PPM_STORAGE"], environment["AWS_ACCESS_KEY_ID"]) == ("s3://packages/ppm", "key")
+        assert services[name]["network_mode"] == "bridge"
+    assert services["nginx"]["network_mode"] == "none"
+
+    values = yaml.safe_load((docker / "local" / "values.yaml").read_text())
+    assert values["storage"] == {"address": "s3://packages/ppm", "redirect": False, "cacheMaxSize": "5G"}
+    assert values["settings"]["PPM_READ_ACCESS"] == "public"
+    folder = docker / "local/nginx/etc/nginx/ppm"
+    rendered = {str(path.relative_to(folder)) for path in folder.rglob("*.conf")}
+    assert set(values["nginx"]["files"]) == rendered
+    with helm_python.Chart.load(checkout / "deploy" / "helm" / "ppm") as chart:
+        chart.validate_schema(values)
+        config = yaml.safe_load(chart.render(values, name="ppm")["ppm/templates/nginx.yaml"])["data"]
+    assert config["site.conf"] == (folder / "site.conf").read_text()

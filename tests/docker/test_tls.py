@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -190,7 +191,7 @@ def short_lived(
     another = {"PPM_UID": "4321", "PPM_GID": "4321", "PPM_DATA": str(data)}
     with (
         open_network(folder / "bed", "tls-short", valid_seconds=_SHORT_LIFETIME) as (bed, acme, address),
-        deploy_with_certificate(bed, acme, address, checkout, folder, PPM_TAG=images, **another) as made,
+        deploy_with_certificate(bed, acme, address, checkout, folder, **composed.tags(images), **another) as made,
     ):
         yield made, acme
 
@@ -205,7 +206,7 @@ def index(
 ) -> Iterator[TlsDeployment]:
     """Start a deployment with certificates of 90 days, after `short_lived`, whose certificates expire meanwhile."""
     with deploy_with_certificate(
-        *network_with_acme, checkout, tmp_path_factory.mktemp("tls"), PPM_TAG=images
+        *network_with_acme, checkout, tmp_path_factory.mktemp("tls"), **composed.tags(images)
     ) as made:
         made.add_user()
         eventually(made.is_served, bool, seconds=60)
@@ -223,7 +224,7 @@ def test_the_first_certificate_is_issued_and_served(index: TlsDeployment) -> Non
     served = index.certificate()
     assert served.domains == [DOMAIN]
     assert "Pebble Intermediate" in served.issuer
-    assert "the new one is served" in index.log("nginx")
+    index.wait_for_message("nginx", "the new one is served")  # nginx drains before and after
     with index.session() as session:
         made = planted.fresh("secured")
         planted.upload(index.wire(), made)
@@ -231,6 +232,10 @@ def test_the_first_certificate_is_issued_and_served(index: TlsDeployment) -> Non
         answer = session.get(f"https://{DOMAIN}/simple/secured/", auth=("ada", "wrong"))
         assert answer.status_code == 401
         assert "max-age=" in answer.headers["Strict-Transport-Security"]
+        metrics = session.get(f"https://{DOMAIN}/metrics").text
+    ends = re.search(r"^ppm_certificate_end_timestamp_seconds (\S+)$", metrics, re.MULTILINE)
+    assert ends
+    assert float(ends[1]) == served.ends
 
 
 def test_plain_http_redirects_to_https_and_refuses_uploads(index: TlsDeployment) -> None:
@@ -317,6 +322,29 @@ def test_a_renewal_fails_no_request(index: TlsDeployment, figures: list[str]) ->
     assert attributes["RestartCount"] == 0
 
 
+def test_replacing_all_services_fails_no_request(index: TlsDeployment, figures: list[str]) -> None:
+    """As an upgrade does: nginx and the application are stopped before one of them is started again, certbot too."""
+    wire, made = index.wire(), planted.fresh("replaced")
+    planted.upload(wire, made)
+    services = ("certbot", "pypiserver", "nginx")
+
+    def replace_them() -> None:
+        index.compose.call("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *services)
+        index.compose.wait(*services)
+
+    def page(_number: int) -> None:
+        reply = wire.ask("GET", "/simple/replaced/")
+        assert (reply.status, made.filename in reply.body.decode()) == (200, True), str(reply)
+
+    def upload(_number: int) -> None:
+        planted.upload(wire, planted.fresh("replaced"))
+
+    streams = [Stream("page", page, pause=0.05), Stream("upload", upload, pause=0.05)]
+    row = load.during("up --force-recreate (TLS)", replace_them, streams, least={"page": 5, "upload": 5})
+    figures.extend(load.table([row]))
+    assert row.failures == ()
+
+
 def test_a_broken_certificate_is_not_loaded(index: TlsDeployment) -> None:
     """It is as a full disk would leave it; the next valid one is loaded."""
     before = index.certificate()
@@ -393,7 +421,7 @@ def test_a_provided_certificate(network_with_acme: tuple[Bed, Acme, str], images
     bed, _, address = network_with_acme
     authority = Authority()
     made = deploy(
-        bed, address, copies.copy(tmp_path / "ppm"), tmp_path, "provided", (9080, 9443, 9081), PPM_TAG=images
+        bed, address, copies.copy(tmp_path / "ppm"), tmp_path, "provided", (9080, 9443, 9081), **composed.tags(images)
     )
     made.root = authority.write_root(tmp_path / "root.pem")
 
@@ -449,6 +477,11 @@ def test_a_provided_certificate(network_with_acme: tuple[Bed, Acme, str], images
             assert meaning in line
         key.write_bytes(mine)
         assert chain.exists()
+        # rendered by a release before the service `sockets`: nginx's ports are not among the held ones
+        old = ("--no-deps", "--env", "LISTEN_FDNAMES=8080")
+        done = made.compose.run("nginx", "start", options=old, check=False)
+        assert done.code == 1
+        assert "the service `sockets` holds no port for HTTPS: run make compose-config" in done.out + done.err
     finally:
         print(made.compose.logs())
         made.compose.down(volumes=True)

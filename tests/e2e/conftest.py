@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import clients
+from support import clients, cluster
 from support.clients import Installer, Machine, Real
+from support.cluster import Cluster
 from support.servers import Server
 
 OLDEST_PIP = "23.0.1"  # what Debian 12 ships
@@ -60,3 +61,10 @@ def new_installer(request: pytest.FixtureRequest, installer_of: Callable[..., In
     """Run the test with the newest pip, with Debian 12's pip, and with uv."""
     name: str = request.param
     return lambda server=None: installer_of(name, server)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Return two nodes of an index that the tests of a module share; each test uses its own projects."""
+    with cluster.running(tmp_path_factory.mktemp("pair"), 2) as running:
+        yield running

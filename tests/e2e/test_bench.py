@@ -29,3 +29,25 @@ def test_a_small_run_has_every_row(tmp_path: Path) -> None:
         assert len(figures) == 6
         assert all(value > 0 for value in figures)
     assert done.stdout.count("| ppm |") == 2
+
+
+def test_counting_a_log(tmp_path: Path) -> None:
+    """The measured run counts each line, and every install."""
+    arguments = ["--downloads", "20000", "--rounds", "1", "--json", str(tmp_path / "out.json")]
+    command = [sys.executable, "-m", "bench", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    (row,) = json.loads((tmp_path / "out.json").read_text())["rounds"]
+    assert (row["subject"], row["files"]) == ("counter", 20_000)
+    assert row["lines/s"] > 0
+
+
+def test_nodes_on_a_bucket(tmp_path: Path) -> None:
+    """A server without a bucket, one node and three nodes have every figure."""
+    arguments = ["--bucket", "5", "--rounds", "1", "--requests", "8", "--json", str(tmp_path / "out.json")]
+    command = [sys.executable, "-m", "bench", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    rounds = json.loads((tmp_path / "out.json").read_text())["rounds"]
+    assert [(row["subject"], row["files"]) for row in rounds] == [("no bucket", 0), ("nodes", 1), ("nodes", 3)]
+    assert all(
+        value > 0 for row in rounds for name, value in row.items() if name not in ("subject", "files", "round")
+    )

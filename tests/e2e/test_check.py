@@ -201,8 +201,8 @@ def test_each_difference_is_named_and_repaired_if_possible(plant: str, root: Pat
     reported = differences(root, expect=1)
     named = [item for item in reported if item["where"] == planted.where and planted.what in item["what"]]
     assert named, reported
-    assert all(item["mend"] for item in reported)
-    assert any(item["mend"] == "ppmctl index rebuild" for item in named) == planted.is_repaired
+    assert all(item["repair"] for item in reported)
+    assert any(item["repair"] == "ppmctl index rebuild" for item in named) == planted.is_repaired
     done = ppmctl("index", "check", "--root", str(root), expect=1)
     assert f"{planted.where} " in done.stdout
     if planted.is_repaired:
@@ -215,7 +215,7 @@ def test_the_printed_repair_of_altered_metadata_works(root: Path) -> None:
     appended(root / f"{FILE}.metadata", b"x")
     item, search = differences(root, expect=1)
     assert search["where"] == "index/search.sqlite3"
-    assert item["mend"] == "delete it and run: ppmctl index rebuild"
+    assert item["repair"] == "delete it and run: ppmctl index rebuild"
     (root / item["where"]).unlink()
     ppmctl("index", "rebuild", "--root", str(root))
     assert differences(root, expect=0) == []

@@ -6,24 +6,20 @@ import json
 import os
 import random
 import shutil
-import threading
 import time
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import requests
 from support import evidence, servers, streams, warm
+from support.evidence import at_once
 from support.servers import JSON, Server
 from support.slow import SlowUpload
 from support.streams import Made
 
 CLIENTS = 16
-
-Result = TypeVar("Result")
 
 
 @pytest.fixture(params=[1, 2], ids=["one-process", "two-processes"])
@@ -32,18 +28,6 @@ def indexes(request: pytest.FixtureRequest, serve: Callable[..., Server]) -> lis
     first = serve("--upstream", "none", warm=True)
     more = (serve("--upstream", "none", port=servers.free_port(), warm=True) for _ in range(1, request.param))
     return [first, *more]
-
-
-def at_once(works: Collection[Callable[[], Result]]) -> list[Result]:
-    """Run all of `works` at the same moment; return their results."""
-    start = threading.Barrier(len(works))
-
-    def run(work: Callable[[], Result]) -> Result:
-        start.wait(timeout=60)
-        return work()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return list(pool.map(run, works))
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["at-once", "one-after-another"])

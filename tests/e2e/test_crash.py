@@ -166,7 +166,7 @@ def points_of(recorded: Sequence[Operation], order: Mapping[str, str], *, commit
     """Return the points of a change from the first operation of `order`, after checking the order.
 
     `commit` is the name of the operation that completes it. The list of projects, which another thread writes, is
-    part of the change; operations of the server's other threads are not.
+    part of the change; operations of the server's other threads, and lines in the log of requests, are not.
     """
     at = [str(operation) for operation in recorded].index(order[commit])
     thread = recorded[at].thread
@@ -177,6 +177,7 @@ def points_of(recorded: Sequence[Operation], order: Mapping[str, str], *, commit
         Point(operation=operation, done=number > at)
         for number, operation in enumerate(recorded)
         if number >= begin and operation.changes and operation.thread in {thread, "root list"}
+        if not operation.path.startswith("requests/")
     ]
     print(f"{len(points)} points, {sum(not point.done for point in points)} of them before the commit")
     return points

@@ -70,7 +70,7 @@ class User:
         assert (code, complained) == (expect, ""), output + complained
         document = json.loads(output)
         assert document["ok"] == (expect == 0)
-        keys = ("check", "state", "found", "mend")
+        keys = ("check", "state", "found", "repair")
         return Diagnosis([tuple(each[key] for key in keys) for each in document["findings"]])
 
     def environ(self, **more: str) -> dict[str, str]:

@@ -78,7 +78,7 @@ class Findings:
             if (each["check"], each["state"]) == (check, state) and all(word in each["found"] for word in words)
         ]
         assert len(findings) == 1, json.dumps(self.all, indent=1)
-        return findings[0]["mend"]
+        return findings[0]["repair"]
 
     def bad(self) -> list[dict[str, str]]:
         return [each for each in self.all if each["check"] in OURS and each["state"] in ("warn", "fail")]

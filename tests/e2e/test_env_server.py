@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from support import environments, tracing, wheels
 from support.answers import Asked, Party, ask
 from support.clients import Machine
 from support.environments import revision
-from support.evidence import until
+from support.evidence import remove_tree, until
 from support.servers import Server, clean_environment, ppmctl
 from support.tracing import counted
 
@@ -129,7 +128,7 @@ def test_a_pinned_revision_never_changes(serve: Callable[..., Server]) -> None:
     assert index.upload((name, to_wheel(other_list(made)))).status_code == 409
     for number in ("1", "2"):
         assert change(index, "PUT", f"ppm-env-pinned/{number}/yank", index.auth).status_code == 200
-    shutil.rmtree(index.root / "index")
+    remove_tree(index.root / "index")
     for file, answer in before.items():
         after = form(index, f"pinned/1/{file}")
         assert (after.status_code, after.content) == (200, answer.content)

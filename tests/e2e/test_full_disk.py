@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import crashing, evidence, namespaces, servers, streams
+from support import crashing, evidence, namespaces, servers, streams, wheels
 from support.crashing import Plan
 from support.namespaces import Disk
 from support.servers import PPMCTL, ppmctl
@@ -278,7 +279,7 @@ def test_a_volume_without_write_permission_is_refused(folder: str, tmp_path: Pat
 
 def names(disk: Disk) -> set[str]:
     """Return all names on the volume, without the ballast, the folders of processes and the search index."""
-    others = ("ballast", "names", "incoming/", "locks/", "index/search.sqlite3")
+    others = ("ballast", "names", "incoming/", "locks/", "index/search.sqlite3", "requests", "stats")
     paths = {str(path.relative_to(disk.root)) for path in disk.root.rglob("*")}
     return {name for name in paths if not name.startswith(others)}
 
@@ -322,3 +323,40 @@ def _is_short(output: str) -> None:
     lines = output.splitlines()
     assert len(lines) <= 2, output
     assert lines[0].startswith("ppmctl: ")
+
+
+def test_every_command_names_a_full_disk(tmp_path: Path) -> None:
+    """A full disk is no bug of ppm: the message names it, and how to go on; afterwards the same command works."""
+    typed = (
+        *("init", "user first --host localhost", "user add ann --role reader", "user invite eve --role reader"),
+        *("user import htpasswd", "index adopt old", "index rebuild", "operation record backup"),
+    )
+    (tmp_path / "htpasswd").write_text("bob:{SSHA}" + "A" * 32 + "\n")
+    (tmp_path / "old").mkdir()
+    name, content = wheels.wheel("full", "1.0")
+    (tmp_path / "old" / name).write_bytes(content)
+    with namespaces.lasting_disk(tmp_path / "disk", size="24m") as (root, on_disk):
+        root_option = ("--root", str(root))
+        namespaces.run((*on_disk, *PPMCTL), "init", *root_option)
+        ballast = shlex.quote(str(root / "ballast"))
+        filled = (
+            f"cat /dev/zero >{ballast} 2>/dev/null; rm -f {root}/ppm.yml; cat /dev/zero >>{ballast} 2>/dev/null; true"
+        )
+        namespaces.run(on_disk, "sh", "-c", filled)
+        for words in typed:
+            arguments = [str(tmp_path / word) if word in ("htpasswd", "old") else word for word in words.split()]
+            printed = namespaces.run((*on_disk, *PPMCTL), *arguments, *root_option, expect=1)
+            assert "no space left" in printed.lower(), words
+            assert "bug" not in printed, words
+        namespaces.run(on_disk, "sh", "-c", f"rm {ballast}")
+        for words in typed[:3]:
+            namespaces.run((*on_disk, *PPMCTL), *words.split(), *root_option)
+
+
+def test_a_command_names_a_read_only_disk(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    ppmctl("init", "--root", str(root))
+    read_only = namespaces.command(_READ_ONLY.format(root=root))
+    printed = namespaces.run((*read_only, *PPMCTL), "user", "first", "--root", str(root), expect=1)
+    assert "read-only" in printed.lower()
+    assert "bug" not in printed

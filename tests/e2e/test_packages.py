@@ -452,8 +452,9 @@ def test_the_commands_of_the_documents(serve: Callable[..., Server], tmp_path: P
     admin = machine(tmp_path / "home", server)
     commands = [block for section in readme.blocks("docs/packages.md").values() for block in section]
     commands += readme.blocks("docs/http.md")["Packages and numbers"]
-    assert len(commands) == 5
-    readme.paste("".join(commands).replace("http://127.0.0.1:8080", server.url), admin.home, admin.environ)
+    assert len(commands) == 6
+    typed = "".join(commands).replace("http://127.0.0.1:8080", server.url).replace("/srv/ppm", str(server.root))
+    readme.paste(typed, admin.home, admin.environ)
     assert {path.name for path in (admin.home / "everything").iterdir()} > server.filenames("sea-maps")
     assert [line["action"] for line in audited(server)[-5:]] == ["status", "status", "remove", "yank", "yank"]
 

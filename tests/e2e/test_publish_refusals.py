@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,8 +31,8 @@ class Place:
     index: Server
     monkeypatch: pytest.MonkeyPatch
 
-    def wheel(self, name: str = "demo", version: str = "1.0", *, into: str = "dist", **more: object) -> str:
-        made = wheels.wheel(name, version, **{**README, **more})  # type: ignore[arg-type]  # fields and files alike
+    def wheel(self, name: str = "demo", version: str = "1.0", *, into: str = "dist", **more: Any) -> str:
+        made = wheels.wheel(name, version, **{**README, **more})
         return str(wheels.write(self.folder / into, made))
 
     def has(self, path: str) -> None:

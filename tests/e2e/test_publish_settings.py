@@ -211,6 +211,8 @@ def test_json_is_one_document_with_any_result(environ: dict[str, str], index: Se
     failed = publish(clash, expect=1)
     assert failed["plan"] == [{**plan[0], "state": "conflict", "size": clash.stat().st_size}]
     assert failed["files"] == []
-    assert set(failed["error"]) == {"message", "hint", "exit_code"}  # type: ignore[call-overload]  # an object
+    error = failed["error"]
+    assert isinstance(error, dict)
+    assert set(error) == {"message", "hint", "exit_code"}
     assert publish("missing", expect=2)["plan"] == []
     assert publish(made, expect=2, PPMCTL_INDEX="nowhere")["index"] is None

@@ -109,6 +109,37 @@ def is_served(url: str) -> bool:
         return False
 
 
+def serves_on(server: Server, *, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert server.get("/simple/").status_code == 200
+
+
+def test_it_serves_while_nginx_is_stopped_at_the_same_time(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """As in compose. A nginx that was killed has left its file, and a second signal ends the waiting."""
+    stopping = tmp_path / "stopping"
+    server = serve("--upstream", "none", environ={"PPM_STOP_AFTER": str(stopping)})
+    stopping.touch()
+    server.process.send_signal(signal.SIGTERM)
+    serves_on(server, seconds=4)  # longer than it waits for the file
+    assert server.upload(wheels.wheel("late", "1.0")).status_code == 200
+    stopping.unlink()
+    assert server.process.wait(timeout=30) == 0
+
+    server.start_again()
+    stopping.touch()
+    os.utime(stopping, (0, 0))
+    assert server.stop() == 0
+
+    server.start_again()
+    stopping.touch()
+    server.process.send_signal(signal.SIGTERM)
+    serves_on(server, seconds=1)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(timeout=30) == 0
+    assert stopping.exists()
+
+
 def test_a_running_upload_is_finished_before_the_server_exits(serve: Callable[..., Server]) -> None:
     """systemd and Docker send SIGTERM: a running upload must not be lost."""
     server = serve(warm=False)

@@ -241,7 +241,9 @@ def test_no_credential_creates_or_revokes_beyond_its_rights(serve: Callable[...,
         ask(server, "DELETE", f"/api/tokens/{name}", who["reader"]).text for name in ("scoped+c", "nobody+c")
     )
     assert theirs.replace("scoped", "nobody") == nobodys, "whether somebody else has a token is not told"
-    assert names(server, who["reader"]) == ["reader"]  # type: ignore[arg-type]  # this reader has a secret
+    reader = who["reader"]
+    assert reader is not None
+    assert names(server, reader) == ["reader"]
     refused = [line for line in audited(server) if line.get("status") == 403]
     assert {(line["action"], line["by"]) for line in refused} >= {("token create", "reader")}
 

@@ -189,7 +189,7 @@ def posts() -> list[str]:
 
 def content(root: Path) -> dict[str, Any]:
     """Return what a change would change: files, their content if they are small, and what else users see."""
-    left_out = {"audit.jsonl", "sessions", "locks", "bodies", "incoming", "search"}
+    left_out = {"audit.jsonl", "sessions", "locks", "bodies", "incoming", "search", "requests", "stats"}
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in root.rglob("*")

@@ -22,6 +22,7 @@ CACHE = fuzz.ROOT / ".cache" / "fuzz"
 # Orders of changes, which hypothesis makes up: the machine's name → its test
 MACHINES = {
     "store": "tests/unit/index/test_store_machine.py",
+    "nodes": "tests/unit/index/test_nodes_machine.py",
     "users": "tests/unit/access/test_credentials_machine.py",
 }
 # libFuzzer's own lines: progress, dictionary, statistics

@@ -113,13 +113,17 @@ def streaming(members: Mapping[str, bytes]) -> bytes:
 
 
 def sdist(data: bytes) -> None:
-    """Inspect a tar, which is packed first unless it is already. Python's own filter takes the accepted members."""
+    """Inspect a tar, which is packed first unless it is already. Python's own filter takes the accepted members.
+
+    Python has that filter since 3.11.4.
+    """
+    data_filter = getattr(tarfile, "data_filter", lambda member, _folder: member)
     content = data if data.startswith(b"\x1f\x8b") else gzip.compress(data, 1, mtime=0)
     if inspected("x-1.0.tar.gz", content) is None:
         return
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
         for member in archive:
-            tarfile.data_filter(member, "/unpacked")
+            data_filter(member, "/unpacked")
 
 
 def sdist_seeds() -> Iterator[bytes]:

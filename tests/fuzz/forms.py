@@ -28,6 +28,7 @@ from ppmctl.access.rights import Access
 from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
 from ppmctl.index.layout import Volume
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server import uploads
 from ppmctl.server.app import Index, log
@@ -180,6 +181,8 @@ def _server() -> tuple[Index, Store]:
         received.finish()
         store.put(received, distribution.inspect(received.path, filename), by="ops")
     store.write_root()
+    store.changes.add_any()
+    SearchIndex(store).update_all(store.changes.take(0))  # a server's thread does it
     store.area.close()
     shutil.copytree(volume.root, _first())
     return application(server_settings(volume.root, environ={}), store), store

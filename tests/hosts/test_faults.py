@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from support import evidence, planted, streams
 from support.deployed import Deployed, eventually
-from support.load import Reads, Reply, Stream, Wire, during, table
+from support.load import Reads, Reply, Stream, Wire, during, keeping, table
 from support.servers import JSON
 from support.streams import Made
 
@@ -192,7 +194,10 @@ def test_an_application_that_is_killed_over_and_over(
     assert row.failures == ()
     assert row.done["read"] >= 300
     assert restarts(index) - before >= KILLS
-    assert unlucky, "no upload was ever interrupted: this showed nothing"
+    # an upload that nginx sent a second time has two times in its log
+    log = index.host.run("cat /var/log/nginx/access.log").out
+    again = re.findall(r'"method":"POST".*"application":"[\d.-]+, [\d.-]+"', log)
+    assert again or unlucky, "no upload was ever interrupted: this showed nothing"
     planted.upload(wire, made := planted.fresh("uploaded"))
     require_complete(index, wire, [*done, made])
     reads.ask_all()
@@ -245,3 +250,67 @@ def test_an_application_that_can_not_start(index: Deployed, wire: Wire, reads: R
     finally:
         index.host.run("cp -p /root/ppm.env /etc/ppm/ppm.env; rm /root/ppm.env")
     require_complete(index, wire, [made])
+
+
+# nginx
+
+
+RESTARTS = {
+    "3 restarts of nginx": "for _ in 1 2 3; do systemctl restart nginx && sleep 0.3 || exit 1; done",
+    "3 reloads of nginx": "for _ in 1 2 3; do systemctl reload nginx && sleep 0.3 || exit 1; done",
+    "reload, restart": "systemctl reload nginx && systemctl restart nginx",
+}
+
+
+def test_restarts_and_reloads_of_nginx_fail_no_request(
+    index: Deployed, wire: Wire, reads: Reads, figures: list[str]
+) -> None:
+    """Clients without retries see no failure: systemd holds the ports, and current requests are finished first."""
+    assert index.host.run("systemctl is-active nginx.socket").out == "active\n"
+    ports = index.host.run("systemctl show -p Listen --value nginx.socket").out
+    assert {line.split()[0] for line in ports.splitlines()} >= {"0.0.0.0:80", "[::]:80", "0.0.0.0:443", "[::]:443"}
+    done: list[Made] = []
+
+    def upload(project: str, _number: int, *, seconds: float = 0.0) -> None:
+        made = planted.fresh(project, size=200_000)
+        reply = wire.upload(made, seconds=seconds)
+        assert reply.status == 200, str(reply)
+        done.append(made)
+
+    def plain(_number: int) -> None:
+        assert replace(wire, context=None, port=80).ask("GET", "/x", is_signed=False).status == 301
+
+    rows = []
+    for name, command in RESTARTS.items():
+        clients = [Stream("read", reads.ask, pause=0.03) for _ in range(2)]
+        clients += [Stream("upload", partial(upload, f"uploaded-{number}"), pause=0.03) for number in (1, 2)]
+        clients.append(Stream("slow upload", partial(upload, "uploaded-3", seconds=3)))
+        clients.append(Stream("redirect", plain, pause=0.02))
+        with keeping(wire, f"/simple/{planted.PROJECT}/") as kept:
+            clients += kept
+            rows.append(during(name, partial(index.host.run, command), clients, least={"read": 100, "upload": 20}))
+    figures.extend(table(rows))
+    if any(row.failures for row in rows):  # requests that took over 10 s
+        print(index.host.run('grep -E \'"seconds":[0-9]{2,}|"status":(4|5)\' /var/log/nginx/access.log | tail').out)
+    assert [row.failures for row in rows] == [()] * len(rows)
+    require_complete(index, wire, done)
+
+
+def test_nginx_that_is_killed_keeps_its_ports_and_a_stop_closes_them(
+    index: Deployed, wire: Wire, reads: Reads
+) -> None:
+    index.host.run("systemctl kill --signal=KILL --kill-whom=all nginx.service")
+    reads.ask_all()
+    index.host.run("systemctl stop nginx")
+    try:
+        closed = "systemctl is-active --quiet nginx.socket || echo closed"
+        evidence.until(lambda: index.host.run(closed).out, "an end of the ports")
+        with pytest.raises(ConnectionRefusedError):
+            wire.ask("GET", "/healthz", is_signed=False)
+        assert index.host.run("systemctl is-active nginx.service nginx.socket", check=False).out.split() == [
+            "inactive",
+            "inactive",
+        ]
+    finally:
+        index.host.run("systemctl start nginx")
+    reads.ask_all()

@@ -24,6 +24,8 @@ IGNORED = (
     *("/home/admin/.sudo_as_admin*", "/tmp", "/run", "/proc", "/sys", "/dev"),
 )
 
+LISTED = re.compile(r"^(\S+)\s+(.*)$", re.MULTILINE)
+
 
 @pytest.fixture(scope="module")
 def bare(new_shared_host: Callable[..., Host]) -> dict[int, Host]:
@@ -39,7 +41,9 @@ def site(acme: Acme, tmp_path: Path) -> Callable[..., Result]:
     `named` maps a name in the inventory to the host and further variables; a value of None omits a variable.
     """
 
-    def run(named: Mapping[str, tuple[Host, Mapping[str, object]]], *arguments: str, expect: int) -> Result:
+    def run(
+        named: Mapping[str, tuple[Host, Mapping[str, object]]], *arguments: str, expect: int, path: Path = SITE
+    ) -> Result:
         boxes = {host.name: host for host, _ in named.values()}
         needed = {name: host.variables() | settings(host, acme, tmp_path) for name, host in boxes.items()}
         hosts = {}
@@ -48,7 +52,7 @@ def site(acme: Acme, tmp_path: Path) -> Callable[..., Result]:
             hosts[name] = {key: value for key, value in values.items() if value is not None}
         inventory = tmp_path / "inventory.yml"
         inventory.write_text(yaml.safe_dump({"ppm": {"hosts": hosts}}))
-        result = playbook.run(SITE, inventory, *arguments)
+        result = playbook.run(path, inventory, *arguments)
         assert result.code == expect, f"ansible-playbook exited {result.code}, not {expect}:\n{result.output}"
         return result
 
@@ -63,7 +67,8 @@ def untouched(*hosts: Host) -> Iterator[None]:
         contents = {}
         for host in hosts:
             on_host = files(host, "/", leave_out=IGNORED)
-            on_host["packages"] = host.run("dpkg-query -W; systemctl list-unit-files --no-legend").out
+            for kind, command in (("package", "dpkg-query -W"), ("unit", "systemctl list-unit-files --no-legend")):
+                on_host |= {f"{kind} {name}": state for name, state in LISTED.findall(host.run(command).out)}
             contents |= {(host.name, path): state for path, state in on_host.items()}
         return contents
 
@@ -154,12 +159,21 @@ REFUSALS = {
     ),
     "wrong-values": Refused(values=WRONG_VALUES, problems=NAMED),
     "wrong-values-12": Refused(debian=12, values=WRONG_VALUES, problems=NAMED),
+    "a-name-without-DNS": Refused(
+        values={"ppm_domain": "nowhere.test"},
+        problems=(*OLD, "ppm_domain is nowhere.test: nowhere.test has no address in the DNS that this host asks"),
+    ),
+    "a-name-of-another-host": Refused(
+        debian=12,
+        values={"ppm_domain": "acme.test"},
+        problems=(NOT_DEBIAN, "ppm_domain is acme.test: nothing answers at http://acme.test/ (port 80 of "),
+    ),
     "wrong-users": Refused(
         values={
             "ppm_users": [{"name": "ann", "role": "king", "secret": SECRET, "expires": "2999-01-31"}],
             "ppm_tokens": [{"name": "ann+ci", "role": "reader", "secret": SECRET, "projects": ["acme-*"]}],
         },
-        problems=("ppm_users, number 1 (ann): its role must be reader or publisher or admin.",),
+        problems=("ppm_users, number 1 (ann): its role must be reader or publisher or admin or monitor.",),
     ),
     "no-values": Refused(
         values={"ppm_domain": None, "ppm_acme_email": None},
@@ -202,6 +216,74 @@ def test_unsuitable_hosts_are_unchanged_and_all_reasons_are_named(
         assert len(reported) == len(refused.problems), (name, reported)
         for problem in refused.problems:
             assert any(one.startswith(problem) for one in reported), (name, problem, reported)
+
+
+SELF_CHECK = CHECKOUT / "playbooks" / "self_check.yml"
+ON_HOSTS = sorted(
+    path for path in (CHECKOUT / "playbooks").glob("*.yml") if "lookup('ppm.index.hosts'" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("path", ON_HOSTS, ids=lambda path: path.stem)
+def test_every_playbook_looks_for_python_and_sudo_first(path: Path) -> None:
+    """`validate` begins with `reach`."""
+    play = yaml.safe_load(path.read_text())[0]
+    tasks = (play.get("pre_tasks") or play["tasks"])[:4]
+    included = [task.get("ansible.builtin.include_role", {}) for each in tasks for task in each.get("block", [each])]
+    assert next(each["tasks_from"] for each in included if each) in ("reach", "validate")
+
+
+@pytest.mark.parametrize("path", [SITE, SELF_CHECK], ids=["site.yml", "self_check.yml"])
+def test_a_host_without_python_or_sudo_is_told_what_to_install(
+    path: Path, bare: dict[int, Host], site: Callable[..., Result]
+) -> None:
+    hidden = {13: "/usr/bin/python3", 12: "/usr/bin/sudo"}
+    for release, program in hidden.items():
+        bare[release].run(f"mv {program} {program}-hidden")
+    try:
+        result = site({host.name: (host, {}) for host in bare.values()}, expect=2, path=path)
+    finally:
+        for release, program in hidden.items():
+            bare[release].run(f"mv {program}-hidden {program}")
+    assert {(each.failed, each.changed) for each in result.hosts.values()} == {(1, 0)}
+    printed = " ".join(result.output.split())
+    assert "it has no /usr/bin/python3, which Ansible needs. Type as root on the host: apt-get update" in printed
+    assert "sudo is missing. Type as root on the host: apt-get update && apt-get install -y sudo" in printed
+
+
+def test_every_playbook_for_hosts_looks_them_up() -> None:
+    """Ansible itself succeeds if there is no host."""
+    all_hosts = {path for path in (CHECKOUT / "playbooks").glob("*.yml") if "hosts: ppm" in path.read_text()}
+    assert not all_hosts
+    assert {path.stem for path in ON_HOSTS} >= {"site", "upgrade", "rollback", "self_check"}
+
+
+@pytest.mark.parametrize("path", [SITE, *ON_HOSTS], ids=lambda path: "site.yml" if path == SITE else path.stem)
+def test_an_inventory_without_the_group_fails(path: Path, tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text("web: {hosts: {a.example: }}\n")
+    result = playbook.run(path, inventory)
+    assert result.code
+    assert f"There is no host in the group ppm of the inventory ({inventory}; its groups are web)" in result.output
+    assert "ansible-playbook -i inventory/mine" in result.output
+
+
+def test_a_missing_inventory_and_a_limit_without_a_host_fail(tmp_path: Path) -> None:
+    missing = playbook.run(SITE, tmp_path / "none.yml")
+    assert missing.code
+    assert "it has no group with a host" in missing.output
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text("web: {hosts: {a.example: }}\nppm: {hosts: {b.example: }}\n")
+    limited = playbook.run(SITE, inventory, "--limit", "web")
+    assert limited.code
+    assert "--limit web leaves no host of the group ppm, which has b.example" in limited.output
+
+
+def test_every_installation_waits_for_another_apt() -> None:
+    """A host that has just booted installs its upgrades; the default of a minute is too short for that."""
+    tasks = [task for path in (CHECKOUT / "roles").glob("*/tasks/*.yml") for task in yaml.safe_load(path.read_text())]
+    apt = [task["ansible.builtin.apt"] for task in tasks if "ansible.builtin.apt" in task]
+    assert [each["lock_timeout"] for each in apt] == [600] * len(apt) != []
 
 
 def problems(result: Result, name: str) -> list[str]:

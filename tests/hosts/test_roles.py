@@ -47,7 +47,7 @@ class HostForRoles(Deployed):
     def certificate_tasks(self, *arguments: str, expect: int = 0, **variables: object) -> Result:
         """Run letsencrypt without its dependencies, which have run already and would change nothing."""
         source = self.host.run("cat /etc/ppm/tls/source", check=False).out.strip()
-        facts = {"certificate": source, "packages": ["certbot"]}
+        facts = {"certificate": source, "packages": ["certbot"], "units": {"ready": [], "off": []}}
         start = ("--start-at-task", "letsencrypt : *", "-e", json.dumps({"base_host": facts}))
         return self.role("letsencrypt", *start, *arguments, expect=expect, **variables)
 
@@ -117,15 +117,31 @@ def test_credentials(app: HostForRoles) -> None:
 
 
 def test_nginx(web: HostForRoles, tmp_path: Path) -> None:
-    """Without a certificate it starts with a temporary one, which no client trusts."""
+    """Without a certificate it starts with a temporary one, which no client trusts.
+
+    The host has an nginx with another site: what does not fit is found first, then both sites are served.
+    """
+    web.host.run("apt-get install -y -qq --no-install-recommends nginx")
+    other = "/etc/nginx/sites-enabled/other"
+    web.host.run(f"echo 'server {{ listen 80 default_server; return 200 other; }}' >{other}")
+    refused = web.role("nginx", expect=2)
+    assert "a duplicate default server for 0.0.0.0:80" in " ".join(refused.output.split())
+    web.host.run(f"echo 'server {{ listen 80; server_name other.test; return 200 other; }}' >{other}")
+    assert web.host.run("ls /etc/nginx/ppm /var/backups/ppm", check=False).out == ""
+    original = web.host.run("cat /etc/nginx/nginx.conf").out
     web.role("nginx")
+    assert web.host.run("cat /var/backups/ppm/etc/nginx/nginx.conf.*").out == original
+    there = web.session.get(f"http://{web.domain}/", headers={"Host": "other.test"}, timeout=20)
+    assert there.text == "other"
+    web.host.run(f"rm {other}; systemctl reload nginx")
     assert web.host.run("nginx -t 2>&1 | tail -1").out.endswith("test is successful\n")
     with pytest.raises(requests.exceptions.SSLError):
         web.get("/simple/")
     temporary = tmp_path / "temporary.pem"
     temporary.write_bytes(web.host.box.get("/etc/ppm/tls/fullchain.pem"))
     assert "temporary" in certificate(web, root=temporary).issuer
-    assert web.ask("GET", "/healthz", verify=str(temporary)).text == "ok\n"
+    unhealthy = web.ask("GET", "/healthz", verify=str(temporary))
+    assert (unhealthy.status_code, unhealthy.text) == (503, "The pages can't be read\n"), "nobody has written pages"
     assert web.ask("GET", "/simple/", verify=str(temporary), auth=None).status_code == 401
     assert web.session.get(f"http://{web.domain}/", timeout=20, allow_redirects=False).status_code == 301
     with pytest.raises(requests.exceptions.ConnectionError):
@@ -268,7 +284,7 @@ def test_no_tls_behind_a_tls_proxy(web: HostForRoles) -> None:
     web.role("letsencrypt", **given)
     eventually(lambda: web.host.run("cat /proc/net/tcp").out, lambda open_: " 00000000:01BB " not in open_)
     url = f"http://{web.domain}"
-    assert web.session.get(f"{url}/healthz", timeout=20).text == "ok\n"
+    assert web.session.get(f"{url}/healthz", timeout=20).status_code == 503
     assert web.session.get(f"{url}/simple/", timeout=20).status_code == 401
     assert "Strict-Transport-Security" not in web.session.get(f"{url}/simple/", timeout=20).headers
     web.session.get(f"{url}/simple/", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=20)

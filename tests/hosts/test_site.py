@@ -5,12 +5,16 @@ The hosts are shared by the session. A test restores what it changes.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from support.deployed import SITE, Deployed, certificate, differences, eventually, files
+from support.tls import Authority
 from support.wheels import wheel
 
 from testbed.acme import Acme
@@ -56,6 +60,145 @@ def test_a_renewal_by_certbots_own_unit_is_served_at_once(index: Deployed) -> No
     eventually(lambda: certificate(index), lambda served: served.serial != renewed.serial)
 
 
+# a key that the authority does not know, as if it had lost the account
+LOSE_ACCOUNT = """python3 - <<'END'
+import glob, josepy
+from cryptography.hazmat.primitives.asymmetric import rsa
+(path,) = glob.glob("/etc/letsencrypt/accounts/*/dir/*/private_key.json")
+key = josepy.JWKRSA(key=rsa.generate_private_key(public_exponent=65537, key_size=2048))
+open(path, "w").write(key.json_dumps())
+END
+"""
+RENEW_ACCOUNT = "letsencrypt : Register again if the authority has lost the account"
+
+
+def last_renewal(index: Deployed) -> dict[str, Any]:
+    """Return the recorded result of the last renewal, or {}."""
+    operations: list[dict[str, Any]] = json.loads(index.host.run("ppmctl operation list --json").out)["operations"]
+    return next((each for each in operations if each["name"] == "certificate"), {})
+
+
+def count_renewals(index: Deployed) -> int:
+    """Return the number of audited renewals, failed ones too."""
+    lines = index.host.run("cat /srv/ppm/audit.jsonl").out.splitlines()
+    return sum(json.loads(line)["action"] == "certificate" for line in lines)
+
+
+def test_a_failed_renewal_is_recorded_and_the_next_success_too(index: Deployed) -> None:
+    host, settings = index.host, f"/etc/letsencrypt/renewal/{index.domain}.conf"
+    host.run(f"cp {settings} /root/kept; sed -i '1i renew_before_expiry = 99999 days' {settings}")
+    try:
+        host.run(f"sed -i 's#^server = .*#server = https://acme.test:9/dir#' {settings}")
+        assert host.run("systemctl start certbot.service", check=False).code
+        failed = eventually(lambda: last_renewal(index), lambda result: not result.get("succeeded", True))
+        assert failed["detail"] == "see journalctl -u certbot.service"
+        lines = host.run("tail -5 /srv/ppm/audit.jsonl").out.splitlines()
+        assert any(json.loads(line)["action"] == "certificate" for line in lines)
+        assert "certbot.service failed, see: journalctl" in host.run("journalctl -p err -n 40 --no-pager").out
+        findings = json.loads(host.run("ppmctl doctor --json", check=False).out)["findings"]
+        assert [each["state"] for each in findings if each["check"] == "last renewal"] == ["fail"]
+
+        host.run(f"cp /root/kept {settings}; sed -i '1i renew_before_expiry = 99999 days' {settings}")
+        host.run("systemctl start certbot.service")
+        renewed = eventually(lambda: last_renewal(index), lambda result: result["succeeded"])
+        assert renewed["last_success"] == renewed["finished"] > failed["finished"]
+    finally:
+        host.run(f"mv /root/kept {settings}; sed -i '/^renew_before_expiry/d' {settings}; systemctl reset-failed")
+
+
+def test_a_lost_account_is_registered_again_by_the_renewal(index: Deployed) -> None:
+    """Before the certificate is due, so that nobody has to hurry; the new certificate is served at once."""
+    host, before, known = index.host, certificate(index), count_renewals(index)
+    host.run(LOSE_ACCOUNT)
+    host.run("systemctl start certbot.service")
+    renewed = eventually(lambda: certificate(index), lambda served: served.serial != before.serial)
+    assert "Pebble" in renewed.issuer
+    assert host.run("ls /etc/letsencrypt/forgotten-accounts | wc -l").out == "1\n"
+    assert eventually(lambda: last_renewal(index), lambda result: result.get("succeeded", False))
+    assert count_renewals(index) == known + 1, "the hook ran once"
+    host.run("systemctl start certbot.service")
+    assert certificate(index) == renewed, "the new account is known"
+    host.run("rm -r /etc/letsencrypt/forgotten-accounts")
+
+
+def test_site_yml_repairs_an_account_and_an_expired_certificate_and_warns_before(
+    deployed: Callable[[int], Deployed], tmp_path: Path
+) -> None:
+    index = deployed(13)
+    host, authority = index.host, Authority()
+
+    def serve(days: int) -> None:
+        """Serve a certificate that was not renewed: it ends in `days`."""
+        chain, key = authority.issue(tmp_path / str(days), index.domain, days=days, age=80)
+        for name, path, mode in (("fullchain", chain, 0o644), ("privkey", key, 0o600)):
+            host.run(f"rm /etc/ppm/tls/{name}.pem")
+            host.box.put(f"/etc/ppm/tls/{name}.pem", path.read_bytes(), mode=mode, owner=0)
+        host.run("systemctl reload nginx")
+
+    serve(10)
+    host.run(LOSE_ACCOUNT)
+    result = index.play()
+    assert set(result.changed) == {RENEW_ACCOUNT, RELOAD}
+    host.run("rm -r /etc/letsencrypt/forgotten-accounts")
+    serve(9)
+    timers = "ppm-count.timer certbot.timer"
+    host.run(f"systemctl disable --quiet --now {timers}")
+    again = index.play()
+    assert set(again.changed) == {START, "letsencrypt : Start and enable certbot's timer"}
+    assert host.run(f"systemctl is-active {timers}; systemctl is-enabled {timers}").out.split() == [
+        *("active", "active", "enabled", "enabled")
+    ]
+    warned = " ".join(again.output.split())
+    assert "WARNING: the certificate expires on " in warned
+    assert "was not renewed. On the host: systemctl start certbot.service" in warned
+    assert "WARNING: the index works on the host, but this machine did not reach it" in warned, "it has no DNS for it"
+    findings = json.loads(host.run("ppmctl doctor --json", check=False).out)["findings"]
+    assert [each["state"] for each in findings if each["check"] == "certificate"] == ["warn"]
+    serve(-1)
+    assert "letsencrypt : Get the certificate" in index.play().changed
+    assert "Pebble" in eventually(lambda: certificate(index), lambda _: True).issuer
+
+
+def test_site_yml_fails_while_the_index_is_down(deployed: Callable[[int], Deployed]) -> None:
+    """Nothing is to be changed, all units are active, and no request is answered."""
+    index = deployed(13)
+    index.host.run("systemctl kill --signal=STOP nginx.service")
+    try:
+        result = index.play(expect=2)
+    finally:
+        index.host.run("systemctl kill --signal=CONT nginx.service")
+    assert result.changed == ()
+    assert f"The index does not work at https://{index.domain}/" in result.output
+
+
+def test_a_site_that_keeps_nginx_from_starting_is_found_first(deployed: Callable[[int], Deployed]) -> None:
+    """As on a host whose nginx has a default server: nginx restarts in vain, and site.yml must not report success."""
+    index = deployed(13)
+    path = "/etc/nginx/conf.d/other.conf"
+    index.host.run(f"echo 'server {{ listen 80 default_server; }}' >{path}; systemctl restart nginx", check=False)
+    try:
+        before = files(index.host, "/etc", "/var/backups")
+        result = index.play(expect=2)
+        assert differences(before, files(index.host, "/etc", "/var/backups")) == {}
+    finally:
+        index.host.run(f"rm {path}; systemctl restart nginx")
+    assert (result.host.failed, result.host.changed) == (1, 0)
+    printed = " ".join(result.output.split())
+    assert f"a duplicate default server for 0.0.0.0:80 in {path}:1. Please remove default_server" in printed
+
+
+def test_an_upload_that_does_not_fit_on_the_disk_gets_507(deployed: Callable[[int], Deployed]) -> None:
+    """nginx, which stores it first, has no room."""
+    index = deployed(13)
+    mounts = "nsenter --mount --target $(systemctl show -p MainPID --value nginx.service)"  # of its sandbox
+    index.host.run(f"{mounts} mount -t tmpfs -o size=1m,mode=0700,uid=$(id -u www-data) tmpfs /srv/ppm/bodies")
+    try:
+        refused = index.upload(wheel("no-room", "1.0", files={"no_room.py": secrets.token_bytes(3 << 20)}))
+    finally:
+        index.host.run(f"{mounts} umount /srv/ppm/bodies")
+    assert (refused.status_code, "no space left" in refused.text) == (507, True)
+
+
 WRITE, RELOAD = "nginx : Write the configuration", "nginx : Reload nginx"
 SETTINGS = "pypiserver : Write settings, units and the command ppmctl"
 START = "pypiserver : Start and enable the application"
@@ -69,7 +212,8 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
     host = index.host
     where = ("/etc", "/opt", "/usr/local", "/srv/ppm", "/var/lib/ppm", "/root")
     ignored = ("/srv/ppm/incoming/*", "/srv/ppm/index/boot", "/srv/ppm/locks", "/root/.ansible*")
-    ignored += ("/srv/ppm/index/search.sqlite3*", "/srv/ppm/servers/*")  # of the running application
+    # of the running application and the counter of downloads
+    ignored += ("/srv/ppm/index/search.sqlite3*", "/srv/ppm/servers/*", "/srv/ppm/stats/*")
 
     def snapshot() -> tuple[dict[str, str], str, str]:
         main = "systemctl show -p MainPID --value"
@@ -141,5 +285,6 @@ def test_a_reboot_loses_nothing(index: Deployed) -> None:
     assert index.get("/simple/", auth=None).status_code == 401
     assert index.upload(wheel("before-reboot", "1.1")).status_code == 200
     assert len(index.page("before-reboot")["files"]) == 2
-    units = ("ppm.socket", "ppm.service", "nginx.service", "certbot.timer", "ppm-prune.timer")
+    units = ("ppm.socket", "ppm.service", "nginx.socket", "nginx.service")
+    units += ("certbot.timer", "ppm-prune.timer", "ppm-count.timer")
     assert index.host.run(f"systemctl is-active {' '.join(units)}").out.split() == ["active"] * len(units)

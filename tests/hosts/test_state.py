@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import textwrap
 from collections.abc import Callable
@@ -36,6 +37,7 @@ OWNERS_AND_MODES = {
     "/opt/ppm/releases": ("root", "root", 0o755),
     "/usr/local/bin/ppmctl": ("root", "root", 0o755),
     "/var/log/nginx/access.log": ("www-data", "adm", 0o640),
+    "/var/log/nginx/ppm": ("root", "ppm", 0o2750),
 }
 
 KEY = "/etc/ppm/tls/privkey.pem"
@@ -168,9 +170,10 @@ def test_only_needed_services_run(machine: Machine) -> None:
     )
     named = {line.split()[0] for line in units.splitlines()}
     assert {name for name in named if not name.startswith(("systemd-", "dbus", "ssh", "user@", "initctl"))} == {
-        *("nginx.service", "ppm.service", "ppm.socket")
+        *("nginx.service", "nginx.socket", "ppm.service", "ppm.socket")
     }
-    for name in ("nginx", "ppm", "ppm.socket", "ppm-prune.timer", "certbot.timer"):
+    timers = ("ppm-prune.timer", "ppm-count.timer", "certbot.timer")
+    for name in ("nginx", "nginx.socket", "ppm", "ppm.socket", *timers):
         assert machine.service(name).is_enabled, name
         assert machine.service(name).is_running, name
     assert machine.check_output("systemctl --failed --no-legend") == ""
@@ -179,6 +182,13 @@ def test_only_needed_services_run(machine: Machine) -> None:
         r"gcc(-\d+)?|g\+\+.*|make|.*-dev|apache2|exim4.*|postfix|cron|rsyslog|curl|wget|git|python3-pip"
     )
     assert [name for name in packages if needless.fullmatch(name)] == []
+
+
+def test_the_web_server_never_waits_in_accept(machine: Machine) -> None:
+    """A worker that loses a connection to another one would wait for the next one, and serve nobody meanwhile."""
+    command = "cd /proc/$(systemctl show -p MainPID --value nginx.service)/fdinfo && grep -h '^flags' 3 4"
+    flags = [int(line.split()[1], 8) for line in machine.check_output(command).splitlines()]
+    assert [flag & os.O_NONBLOCK for flag in flags] == [os.O_NONBLOCK] * 2
 
 
 def test_limits_and_restart_settings_of_the_units(machine: Machine) -> None:
@@ -193,7 +203,8 @@ def test_limits_and_restart_settings_of_the_units(machine: Machine) -> None:
             "NoNewPrivileges": "yes",
         },
         "ppm.socket": {"TriggerLimitIntervalUSec": "0", "Backlog": "4096"},
-        "nginx.service": {"StartLimitIntervalUSec": "0", "Restart": "on-failure"},
+        "nginx.socket": {"TriggerLimitIntervalUSec": "0", "Backlog": "4096", "BindIPv6Only": "ipv6-only"},
+        "nginx.service": {"TimeoutStopUSec": "1min 35s", "StartLimitIntervalUSec": "0", "Restart": "on-failure"},
     }
     for unit, properties in wanted.items():
         output = machine.check_output(f"systemctl show {' '.join(f'-p {name}' for name in properties)} {unit}")
@@ -322,3 +333,30 @@ def test_nginx_is_restarted_after_a_kill(index: Deployed) -> None:
     index.host.run("systemctl kill --signal=KILL nginx.service")
     eventually(lambda: index.host.run(look).out, lambda pid: pid not in (killed, "0\n"))
     assert index.get("/simple/").status_code == 200
+
+
+def test_downloads_are_counted_by_the_timer(index: Deployed) -> None:
+    """The service reads nginx's log of requests, and no other log; an install counts also without the application."""
+    made = wheel("state", "1.0")
+    agent = {"User-Agent": "pip/26.0 {}"}
+    with index.reads_alone():
+        assert index.get(f"/packages/state/{made[0]}", headers=agent).status_code == 200
+
+    def count() -> dict[str, int]:
+        index.host.run("systemctl start ppm-count.service")
+        counted: dict[str, int] = json.loads(index.ppmctl("stats downloads state --json"))["by_client"]
+        return counted
+
+    assert eventually(count, lambda clients: "pip" in clients)["pip"] == 1
+    assert index.get("/api/stats/downloads?project=state").json()["by_client"]["pip"] == 1
+    shown = index.host.run("systemctl show -p TimersCalendar -p ActiveState ppm-count.timer").out
+    assert "OnCalendar=*-*-* *:*:15 " in shown
+    assert "ActiveState=active" in shown
+    safe = index.host.run("systemd-analyze security --no-pager ppm-count.service").out.split()
+    assert float(safe[safe.index("ppm-count.service:") + 1]) <= 1.5
+    journal = index.host.run("journalctl -u ppm-count.service --no-pager -o cat").out
+    assert not re.search("Start|Finished|can't", journal), journal
+    as_ppm = "setpriv --reuid ppm --regid ppm --clear-groups"
+    index.host.run(f"{as_ppm} test -r /var/log/nginx/ppm/requests.log")
+    index.host.run(f"{as_ppm} test ! -r /var/log/nginx/access.log")
+    assert index.user not in index.host.run("cat /var/log/nginx/ppm/requests.log").out

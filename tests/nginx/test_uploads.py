@@ -6,14 +6,15 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import requests
 from requests_toolbelt import MultipartEncoder
-from support import clients, debian, large, raw, wheels
+from support import clients, debian, large, namespaces, raw, webserver, wheels
 from support.clients import Installer, Machine
+from support.debian import Tree
 from support.evidence import nothing_is_left, until
 from support.raw import Target
 from support.servers import PPMCTL, ppmctl
@@ -159,6 +160,37 @@ def test_an_upload_over_the_limit_gets_413(new_site: Callable[..., Site]) -> Non
     assert site.bodies() == []
     nothing_is_left(site.root)
     assert "too-large" not in (site.root / "audit.jsonl").read_text()
+
+
+@dataclass(frozen=True)
+class SmallTree(Tree):
+    """A release whose nginx stores bodies on a disk of 1 MB."""
+
+    bodies: Path
+
+    @property
+    def nginx(self) -> list[str]:
+        mount = f"mount -t tmpfs -o size=1m,mode=0777 tmpfs '{self.bodies}'"
+        return [*namespaces.command(mount), *super().nginx]
+
+
+def test_an_upload_that_nginx_can_not_store_gets_507(
+    tree: Tree, rendered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """nginx stores an upload before the application gets it, and answers 500 if it can't."""
+    root = tmp_path / "root"
+    site = webserver.start(rendered(), SmallTree(release=tree.release, root=tree.root, bodies=root / "bodies"), root)
+    try:
+        for auth, status in ((site.auth, 507), (None, 401)):
+            refused = site.upload(incompressible("no-room", "1.0", 3 * MB), auth=auth)
+            assert (refused.status_code, refused.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
+            assert "Strict-Transport-Security" in refused.headers
+            assert ("no space left" in refused.text) == (status == 507)
+        assert site.get("/simple/no-room/").status_code == 302
+        assert site.upload(wheels.wheel("has-room", "1.0")).status_code == 200
+        nothing_is_left(root)
+    finally:
+        site.close()
 
 
 def test_a_refused_upload_has_the_reason_in_the_status_line(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -272,3 +273,55 @@ def test_a_killed_application_fails_no_read(filled: Site) -> None:
                 assert answer.status_code in (200, 302)
             filled.start_again()
     assert filled.upload(wheels.wheel("after-restarts", "1.0")).status_code == 200
+
+
+@contextlib.contextmanager
+def killed_once(site: Site) -> Iterator[list[bytes]]:
+    """Break off the first request in the middle, as a killed application does, and answer the others with 200.
+
+    Yield the list of received requests.
+    """
+    received: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as file:
+                if not received:
+                    received.append(file.read1(1000))
+                    continue
+                head = b"".join(iter(file.readline, b"\r\n"))
+                length = re.search(rb"(?i)^content-length: (\d+)", head, re.MULTILINE)
+                received.append(head + file.read(int(length[1]) if length else 0))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+
+    with site.without_application(), socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as pool:
+        listener.bind(str(site.places.socket))
+        listener.listen()
+        pool.submit(serve, listener)
+        try:
+            yield received
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_upload_that_a_kill_interrupted_is_sent_again(filled: Site) -> None:
+    """The whole body; nginx has it. An upload is accepted a second time if its content is the same."""
+    content = os.urandom(300_000)
+    with killed_once(filled) as received:
+        assert filled.upload(("twice-1.0.tar.gz", content)).status_code == 200
+    assert len(received) == 2
+    assert content in received[1]
+
+
+def test_a_read_is_sent_again_and_another_change_is_not(filled: Site) -> None:
+    """A change may be done already, and its repetition would do something else or fail."""
+    with killed_once(filled) as received, session(filled) as client:
+        assert client.get(filled.url + "/api/whoami", timeout=5).status_code == 200
+    assert len(received) == 2
+    with killed_once(filled) as received, session(filled) as client:
+        assert client.post(filled.url + "/api/tokens", json={"name": "x"}, timeout=5).status_code == 503
+    assert len(received) == 1

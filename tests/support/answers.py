@@ -389,6 +389,7 @@ def others() -> Iterator[Asked]:
         "/api/environments/there",
         "/api/environments/gone",
         "/healthz",
+        "/healthz/write",
         "/health",
         "/answered-here/json",
         "/quarantined/json",
@@ -432,6 +433,8 @@ def strangers() -> Iterator[Asked]:
             "/a/b/c",
             "/answered-here/json",
             "/healthz",
+            "/healthz/write",
+            "/metrics",
             "//",
             *(
                 "/env/x/a.txt",

@@ -22,7 +22,7 @@ from testbed.compose import Compose
 from testbed.container import Container
 
 ROOT = "/srv/ppm"
-APPLICATION, WEB = "pypiserver", "nginx"
+APPLICATION, WEB, SOCKETS = "pypiserver", "nginx", "sockets"
 INSIDE = f"http://{WEB}:8080"  # its URL on its own network
 OWNER = (10001, 10001)  # uid and gid in the images
 _SECRET = re.compile(r"ppm_[\w-]{40,}")
@@ -124,10 +124,20 @@ def _has_restarted(box: Container, before: int) -> bool:
     return attributes["RestartCount"] > before and state["Running"] and not state["Restarting"] and state["Pid"] > 0
 
 
+def tags(tag: str) -> dict[str, str]:
+    """Return the variables by which compose uses images with a tag."""
+    return {"PPM_TAG": tag, "PPM_SOCKETS_TAG": tag}
+
+
 def build(bed: Bed, tag: str, *services: str, checkout: Path | None = None) -> None:
     """Build the images of this checkout, or of another, with a tag."""
     files = deployment.files((checkout or compose.CHECKOUT) / "docker")
-    made = Compose(engine=bed.engine, project=f"{bed.lease.name}-images", files=files, environment={"PPM_TAG": tag})
+    made = Compose(
+        engine=bed.engine,
+        project=f"{bed.lease.name}-images",
+        files=files,
+        environment=tags(tag),
+    )
     deployment.build(made, *services, of=bed.lease.name)
 
 
@@ -149,7 +159,8 @@ def maker(bed: Bed, tag: str, folder: Path) -> Iterator[Callable[..., Composed]]
         port = free_port()
         project = f"{bed.lease.name}-{next(_numbers)}"
         over = compose.leased(folder / f"{project}.json", files, bed.lease.name, volumes=True)
-        settings = {"PPM_TAG": tag, "PPM_LISTEN": f"127.0.0.1:{port}", **(environment or {})}
+        # an application that is stopped gets an answer sooner than by default
+        settings = {**tags(tag), "PPM_PATIENCE": "8", "PPM_LISTEN": f"127.0.0.1:{port}", **(environment or {})}
         deployed = Compose(engine=bed.engine, project=project, files=(*files, over), environment=settings)
         index = Composed(compose=deployed, port=port)
         made.append(index)

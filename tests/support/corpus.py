@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -66,7 +67,7 @@ def fetch(files: list[File], folder: Path) -> None:
     stored.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(4) as pool:
         for file, path in zip(files, pool.map(lambda file: _fetched(file, stored), files), strict=True):
-            os.link(path, folder / file.filename)
+            shutil.copy(path, folder / file.filename)
 
 
 def _fetched(file: File, stored: Path) -> Path:

@@ -25,7 +25,7 @@ class CredentialsObserver:
         self.folder = root / "credentials"
         self.root = root
         self.secrets: set[str] = set()
-        self._audit = b""
+        self._audit: list[bytes] = []
 
     def check(self) -> None:
         """Check what always holds."""
@@ -71,13 +71,19 @@ class CredentialsObserver:
 
     @invariant("V18")
     def the_audit_only_grows(self) -> None:
-        path = self.root / "audit.jsonl"
-        content = path.read_bytes() if path.exists() else b""
-        assert content.startswith(self._audit)
-        for line in content[len(self._audit) :].splitlines(keepends=True):
+        """Check that rotated files stay as they were; the oldest may go, and the current one grows or gets a name."""
+        current = self.root / "audit.jsonl"
+        names = sorted(path.name for path in self.root.glob("audit-*.jsonl"))
+        contents = [(self.root / name).read_bytes() for name in names]
+        contents += [current.read_bytes()] if current.exists() else []
+        started = [line for content in contents for line in content.splitlines(keepends=True)]
+        kept = self._audit[self._audit.index(started[0]) :] if self._audit and started else []
+        assert started[: len(kept)] == kept
+        assert kept or not self._audit, "all lines are gone"
+        for line in started[len(kept) :]:
             assert line.endswith(b"\n")
             assert {"time", "action", "by", "from", "what", "result"} <= json.loads(line).keys()
-        self._audit = content
+        self._audit = started
 
     @invariant("V19")
     def nginx_lets_nobody_in_whom_the_application_does_not_know(self) -> None:

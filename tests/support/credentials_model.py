@@ -80,7 +80,7 @@ class Model:
 
     def may(self, name: str, action: str, project: str, now: datetime) -> bool:
         """Return whether its rights allow this; whether its secret works is another question."""
-        least = {"read": 0, "publish": 1, "manage": 2}[action]
+        least = {"read": 0, "publish": 1, "manage": 2, "monitor": 2}[action]
         for each in self.chain(name) if self.is_live(name, now) else (None,):
             if each is None or ROLES.index(self.entries[each].role) < least:
                 return False
@@ -94,7 +94,7 @@ class Model:
         """Return the pairs of action and project that the working secret of `name` allows."""
         if name not in self.working or name not in self.entries:
             return set()
-        actions = ("read", "publish", "manage")
+        actions = ("read", "publish", "manage", "monitor")
         return {
             (action, project) for action in actions for project in PROJECTS if self.may(name, action, project, now)
         }

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urljoin
 
 import requests
@@ -26,6 +27,7 @@ from ppmctl.index.store import Store
 from support.servers import JSON, Server
 
 HTML = "application/vnd.pypi.simple.v1+html"
+Result = TypeVar("Result")
 _KEPT_HIDDEN = frozenset({".lock", ".status"})
 
 
@@ -46,6 +48,18 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 180) -
     while not condition():
         assert time.monotonic() < patience, f"never came about: {what}"
         time.sleep(0.01)
+
+
+def at_once(works: Collection[Callable[[], Result]]) -> list[Result]:
+    """Run all of `works` at the same moment; return their results."""
+    start = threading.Barrier(len(works))
+
+    def run(work: Callable[[], Result]) -> Result:
+        start.wait(timeout=60)
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
 
 
 def remove_tree(folder: Path) -> None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 
 import requests
@@ -84,6 +85,30 @@ class Wire:
         assert isinstance(prepared.body, bytes)
         body = _slowly(prepared.body, seconds) if seconds else prepared.body
         return self.ask("POST", "/", body=body, headers=dict(prepared.headers), is_signed=is_signed)
+
+
+class Kept:
+    """Reads a page over one connection, again and again, as long as answers let it; never asks a second time."""
+
+    def __init__(self, wire: Wire, path: str) -> None:
+        self._connection, self._path = _Connection(wire, 60), path
+        self._headers = {"Authorization": basic(*wire.auth)}
+        self._answers = 0
+
+    def __call__(self, _number: int) -> None:
+        if self._connection.sock is None:
+            self._answers = 0
+        try:
+            self._connection.request("GET", self._path, headers=self._headers)
+            answer = self._connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
+            self._answers += 1
+        except (OSError, HTTPException) as exc:
+            self.close()
+            raise ConnectionError(f"{exc}, after {self._answers} answers over the connection") from exc
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def wire(domain: str, address: str, ca: Path, auth: tuple[str, str]) -> Wire:
@@ -183,6 +208,17 @@ class Stream(threading.Thread):
     def during(self, begin: float, end: float) -> list[tuple[float, float]]:
         """Return begin and end of each task that was running between two moments."""
         return [span for span in self.spans if span[1] >= begin and span[0] <= end]
+
+
+@contextlib.contextmanager
+def keeping(wire: Wire, path: str, *, pause: float = 0.002) -> Iterator[list[Stream]]:
+    """Return four streams that read a page, each over a connection that it keeps."""
+    clients = [Kept(wire, path) for _ in range(4)]
+    try:
+        yield [Stream("kept", each, pause=pause) for each in clients]
+    finally:
+        for each in clients:
+            each.close()
 
 
 @contextlib.contextmanager

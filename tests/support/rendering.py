@@ -82,6 +82,10 @@ class Places:
         return self.folder / "etc" / "nginx" / "nginx.conf"
 
     @property
+    def draining(self) -> Path:
+        return self.folder / "nginx.draining"
+
+    @property
     def tls(self) -> Path:
         return self.folder / "tls"
 
@@ -100,7 +104,7 @@ def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm",
     `root` is the rendered ppm_root. `faster` are directives to replace, for tests that can't wait so long.
     Fail if an expected directive or path is missing.
     """
-    for folder in (places.tls, places.acme, places.logs, places.folder / "tmp"):
+    for folder in (places.tls, places.acme, places.logs / "ppm", places.folder / "tmp"):
         folder.mkdir(parents=True, exist_ok=True)
     (places.root / "bodies").mkdir(parents=True, exist_ok=True)
     shutil.copytree(rendered / "etc" / "nginx", places.configuration.parent, dirs_exist_ok=True)
@@ -110,6 +114,7 @@ def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm",
         "/etc/ppm/tls/": f"{places.tls}/",
         "/run/ppm/ppm.sock": str(places.socket),
         "/run/nginx.pid": str(places.folder / "nginx.pid"),
+        "/run/nginx.draining": str(places.draining),
         "/var/log/nginx/": f"{places.logs}/",
         "/var/lib/ppm/acme": str(places.acme),
         f"{root}/": f"{places.root}/",

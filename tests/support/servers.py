@@ -23,9 +23,24 @@ from support.warm import Process
 PPMCTL = (sys.executable, "-m", "ppmctl")
 JSON = "application/vnd.pypi.simple.v1+json"
 
-# Variables of a user that would change a client under test. Certificates and proxies stay, as a test needs them to
-# reach the public index.
-_FOREIGN = ("PIP_", "UV_", "TWINE_", "PPM_", "PPMCTL_", "FLIT_", "HATCH_", "NETRC", "PYTHONPATH", "VIRTUAL_ENV")
+# Variables of a user, or of a pipeline that runs the tests, that would change a client under test. Certificates and
+# proxies stay, as a test needs them to reach the public index.
+_FOREIGN = (
+    "CI_",
+    "BUILD_",
+    "GITHUB_",
+    "GITLAB_",
+    "PIP_",
+    "UV_",
+    "TWINE_",
+    "PPM_",
+    "PPMCTL_",
+    "FLIT_",
+    "HATCH_",
+    "NETRC",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+)
 _KEPT = ("PIP_CERT", "PIP_PROXY")
 
 
@@ -36,7 +51,11 @@ _given: set[int] = set()
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
     """Return the environment for a client with an empty home, without configuration of this machine or user."""
     home.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or not name.startswith(_FOREIGN)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or not (name == "CI" or name.startswith(_FOREIGN))
+    }
     kept |= {
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / ".config"),
@@ -182,7 +201,10 @@ def start(
     """
     if warm is None:
         warm = tuple(command) == PPMCTL and not any(name.startswith("PYTHON") for name in environ or {})
-    port = port or free_port()
+    if port is None:
+        port = free_port()
+    else:
+        _wait_for(port)
     log = root.with_name(root.name + ".log")
     root.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["serve", "--root", str(root), "--port", str(port), "--first-credential", *options]
@@ -214,6 +236,21 @@ def start(
     if (root / "first-credential").exists():
         server.user, _, server.secret = (root / "first-credential").read_text().strip().partition(":")
     return server
+
+
+def _wait_for(port: int) -> None:
+    """Wait until nothing listens on it: of a killed server the kernel may end the children after the parent."""
+    until = time.monotonic() + 30
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: ended connections don't matter
+            try:
+                probe.bind(("127.0.0.1", port))
+                probe.listen()
+                return
+            except OSError:
+                assert time.monotonic() < until, f"port {port} is not free"
+                time.sleep(0.02)
 
 
 def server_is_up(server: Server, *, wait: float) -> None:

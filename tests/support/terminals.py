@@ -39,13 +39,14 @@ def on_a_terminal(command: list[str], environ: dict[str, str]) -> Iterator[tuple
         os.close(ours)
 
 
-def interrupt(terminal: int) -> bytes:
+def interrupt(terminal: int, *, once: bool = False) -> bytes:
     """Press Ctrl-C, repeatedly if it has no effect, until the end; return the output.
 
-    Python that is about to read a line notes the signal and still waits; a user presses again too.
+    Python that is about to read a line notes the signal and still waits; a user presses again too. Press it `once` if
+    another program gets the key: a second one, after the end of that program, would be for the first.
     """
     os.write(terminal, _CTRL_C)
-    return read_until(terminal, b"", again=_CTRL_C)
+    return read_until(terminal, b"", again=b"" if once else _CTRL_C)
 
 
 def read_until(terminal: int, wanted: bytes, *, again: bytes = b"") -> bytes:

@@ -21,6 +21,7 @@ class Certificate:
     serial: int
     issuer: str
     domains: list[str]
+    ends: float  # Unix time
 
 
 def served(domain: str, address: str, root: Path, *, port: int = 443) -> Certificate:
@@ -36,6 +37,7 @@ def served(domain: str, address: str, root: Path, *, port: int = 443) -> Certifi
         serial=certificate.serial_number,
         issuer=certificate.issuer.rfc4514_string(),
         domains=names.get_values_for_type(x509.DNSName),
+        ends=certificate.not_valid_after_utc.timestamp(),
     )
 
 

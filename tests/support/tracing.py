@@ -29,6 +29,10 @@ class Operation:
     call: str
     paths: tuple[str, ...]
 
+    def touches(self, *starts: str) -> bool:
+        """Return whether one of its paths begins with one of `starts`."""
+        return any(path.startswith(starts) for path in self.paths)
+
     def __str__(self) -> str:
         return f"{self.call} {' '.join(self.paths)}"
 
@@ -42,11 +46,14 @@ class Traced:
     session: requests.Session = field(default_factory=requests.Session)
 
     def operations(self, *, start: int = 0) -> list[Operation]:
-        """Return the operations on the volume since the log was `start` bytes long."""
+        """Return the operations on the volume since the log was `start` bytes long, but for counts of downloads."""
         with self.log.open("rb") as file:
             file.seek(start)
             lines = file.read().decode(errors="replace").splitlines()
-        return list(_parse(lines, self.server.root))
+        operations = list(_parse(lines, self.server.root))
+        # the thread that counts, and the line that each request adds to the log after its answer
+        counting = {each.thread for each in operations if each.touches("stats", "locks/downloads")}
+        return [each for each in operations if each.thread not in counting and not each.touches("requests")]
 
     def now(self) -> int:
         return self.log.stat().st_size
@@ -70,7 +77,7 @@ class Traced:
 
     def settle(self) -> None:
         """Wait until the last request on `session` is over: a connection handles its next request only then."""
-        assert self.session.get(f"{self.server.url}/healthz", timeout=120).ok
+        assert self.session.get(f"{self.server.url}/.well-known/ppm.json", timeout=120).ok  # it reads no file
 
     def wait_for(self, calls: tuple[str, ...], path: str, *, start: int = 0) -> None:
         """Wait until the server made one of these calls (prefixes of their names) on `path`."""

@@ -89,6 +89,7 @@ class View:
             if path.is_file()
             and path.relative_to(self.root).parts[0] not in without
             and not path.name.startswith("search.sqlite3")
+            and path.relative_to(self.root).parts[0] not in ("requests", "stats")
         }
 
 

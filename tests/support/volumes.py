@@ -8,8 +8,10 @@ import stat
 from pathlib import Path
 
 from ppmctl.access import accounts, htpasswd
+from ppmctl.distributions import distribution
 from ppmctl.index.layout import METADATA, RECORD, Volume
 from ppmctl.index.project_folder import Record, now
+from ppmctl.index.store import Store
 from support import wheels
 
 FILES_EACH = 10
@@ -64,6 +66,16 @@ def fill(root: Path, *, projects: int) -> Volume:
     content.unlink()
     beside.unlink()
     return volume
+
+
+def put(store: Store, made: tuple[str, bytes]) -> str:
+    """Publish what `wheels.wheel` or `wheels.sdist` made, without a server, and return its filename."""
+    filename, content = made
+    with store.area.new_file() as received:
+        received.write(content)
+        received.finish()
+        store.put(received, distribution.inspect(received.path, filename), by="alice")
+    return filename
 
 
 def reachable(folder: Path) -> None:

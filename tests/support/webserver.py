@@ -64,12 +64,17 @@ class Site(Server):
     def access_log(self) -> str:
         return (self.places.logs / "access.log").read_text(errors="replace")
 
+    @property
+    def requests_log(self) -> Path:
+        """Return the log that downloads are counted from."""
+        return self.places.logs / "ppm" / "requests.log"
+
     def error_log(self) -> str:
         return (self.places.logs / "error.log").read_text(errors="replace")
 
     def clear_logs(self) -> None:
         """Empty the logs."""
-        for log in self.places.logs.iterdir():
+        for log in self.places.logs.glob("*.log"):
             os.truncate(log, 0)
 
     def bodies(self) -> list[str]:

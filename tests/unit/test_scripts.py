@@ -169,7 +169,20 @@ def test_root_installs_the_missing_packages_and_names_them(
     update, install = machine.log.read_text().splitlines()
     assert update.startswith("noninteractive update")
     assert install.startswith("noninteractive install")
+    assert "DPkg::Lock::Timeout=" in install, "another apt is waited for"
     assert install.endswith(" one two")
+
+
+def test_an_installed_package_leaves_no_service_running(
+    machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Prometheus's package starts its service where systemd runs; one without a service is no error."""
+    machine.has("id", "echo 0")
+    machine.has("apt-get", "true")
+    machine.has("systemctl", 'echo "$*" >>"$LOG"; exit 1')
+    assert needs(prometheus=NO_SUCH).returncode == 0
+    expected = ["disable --quiet prometheus.service", "stop --quiet prometheus.service"]
+    assert machine.log.read_text().splitlines() == expected
 
 
 @pytest.mark.parametrize("step", ["update", "install"])
@@ -373,7 +386,9 @@ def test_generated_files_are_up_to_date() -> None:
     assert [path.name for path, text in written.items() if path.read_text(encoding="utf-8") != text] == []
 
 
-@pytest.mark.parametrize("role", ["base", "pypiserver", "credentials", "nginx", "letsencrypt"])
+@pytest.mark.parametrize(
+    "role", ["base", "pypiserver", "credentials", "nginx", "letsencrypt", "backup", "logs", "hardening"]
+)
 def test_defaults_and_argument_specs_agree(role: str) -> None:
     """Each default stands in Ansible's defaults and in the argument specs: both must be equal."""
     folder = ROOT / "roles" / role

@@ -252,14 +252,16 @@ def test_containers_of_a_deployment_are_labelled_with_its_lease(cache: Path, tmp
     assert "volumes" not in json.loads(compose.leased(over, (file,), "mine", volumes=False).read_text())
     file.write_text("services: {a: {image: x, build: {context: .}}}\n")
     services = json.loads(compose.leased(over, (file,), "mine", volumes=False).read_text())["services"]
-    assert services == {"a": {**labels, "build": labels}}
+    assert services == {"a": {**labels, "build": {"labels": container.image_labels()}}}
+    inherited = container.image_labels().keys() & container.lease_labels("mine").keys()
+    assert not inherited, "a user's container would inherit them from the image"
 
 
 def test_images_get_the_tag_of_the_user(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(deployment, "FOLDER", tmp_path)
     stay = Stay(engine=Engine(url="unix:///a", own=False, api=None), lease=Lease(name="mine"))
     monkeypatch.setenv("PPM_TAG", "mine")
-    assert deployment._deployment(stay).environment == {"PPM_TAG": "mine"}
+    assert deployment._deployment(stay).environment == {"PPM_TAG": "mine", "PPM_SOCKETS_TAG": "mine"}
     monkeypatch.delenv("PPM_TAG")
     assert deployment._deployment(stay).environment == {"PPM_TAG": "latest"}
 
@@ -275,23 +277,26 @@ def test_the_port_of_make_host_leads_to_the_hosts_https(monkeypatch: pytest.Monk
 def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
     """Only images of this cache: leases of others are unknown. Images with a user's tag stay."""
 
-    def image(name: str, lease: str, *tags: str, of: str = "") -> dict[str, object]:
-        labels = container.lease_labels(lease) | ({container.CACHE: of} if of else {})
+    def image(name: str, *tags: str, of: str = "") -> dict[str, object]:
+        labels = container.image_labels() | ({container.BUILT: of} if of else {})
         return {"Id": name, "RepoTags": list(tags), "Labels": labels}
 
+    def snapshot(name: str, lease: str) -> dict[str, object]:
+        return {"Id": name, "RepoTags": [], "Labels": container.lease_labels(lease) | {container.SNAPSHOT: lease}}
+
     here = [
-        image("live", "ppm-testbed-1", "ppm-nginx:ppm-testbed-1"),
-        image("next", "ppm-testbed-1", "ppm-nginx:ppm-testbed-1-next"),
-        image("live-former", "ppm-testbed-1", "<none>:<none>"),
-        image("left", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12"),
-        image("left-next", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12-next", "ppm-nginx:mine"),
-        image("left-former", "ppm-testbed-12"),
-        image("left-none", "ppm-testbed-12", "<none>:<none>"),
-        image("make-images", "ppm-testbed-images-3", "ppm-nginx:latest"),
-        image("make-images-under-test", "ppm-testbed-images-3", "ppm-nginx:ppm-testbed-1-make"),
-        image("elsewhere", "ppm-testbed-12", "ppm-nginx:ppm-testbed-12-elsewhere", of="another"),
-        # a step of a build, before its label with the lease
-        {"Id": "step", "RepoTags": [], "Labels": {container.CACHE: place.of_this_cache()}},
+        image("live", "ppm-nginx:ppm-testbed-1"),
+        image("next", "ppm-nginx:ppm-testbed-1-next"),
+        image("left", "ppm-nginx:ppm-testbed-12"),
+        image("left-next", "ppm-nginx:ppm-testbed-12-next", "ppm-nginx:mine"),
+        image("committed-by-a-user", "<none>:<none>"),
+        image("make-images", "ppm-nginx:latest"),
+        image("make-images-under-test", "ppm-nginx:ppm-testbed-1-make"),
+        image("elsewhere", "ppm-nginx:ppm-testbed-12-elsewhere", of="another"),
+        snapshot("live-snapshot", "ppm-testbed-1"),
+        snapshot("left-snapshot", "ppm-testbed-12"),
+        # of a user's container, which inherited the labels that images had before
+        {"Id": "inherited", "RepoTags": [], "Labels": container.lease_labels("ppm-testbed-12")},
     ]
     removed: list[str] = []
 
@@ -304,14 +309,52 @@ def test_images_of_leases_that_have_ended_are_swept(cache: Path) -> None:
 
     def remove(name: str) -> None:
         removed.append(name)
-        if name == "left-former":
+        if name == "ppm-nginx:ppm-testbed-12":
             raise engine.Refusal("a container is of it")
 
     nothing = SimpleNamespace(list=lambda **_: [])
     api = SimpleNamespace(containers=nothing, networks=nothing, volumes=nothing)
     api.api, api.images = SimpleNamespace(images=images), SimpleNamespace(remove=remove)
     sweep(Engine(url="unix:///a", own=False, api=api), ["ppm-testbed-1"])
-    assert removed == ["ppm-nginx:ppm-testbed-12", "ppm-nginx:ppm-testbed-12-next", "left-former", "left-none"]
+    assert removed == ["ppm-nginx:ppm-testbed-12", "ppm-nginx:ppm-testbed-12-next", "left-snapshot"]
+
+
+def test_only_what_the_testbed_named_itself_is_swept(cache: Path) -> None:
+    """A user's container inherits the labels of its image, such as those that images had in earlier versions."""
+    left, living = container.lease_labels("ppm-testbed-12"), container.lease_labels("ppm-testbed-1")
+    odd = container.lease_labels("mine")
+    given = {
+        "ppm-testbed-12-host1": left,
+        "ppm-testbed-12-3-nginx-1": left,
+        "ppm-testbed-12_default": left,
+        "ppm-testbed-12": left,
+        "ppm-nginx-1": left,
+        "ppm_default": left,
+        "mine-ppm-testbed-12-nginx-1": left,
+        "ppm-testbed-123-nginx-1": left,
+        "mine-1": odd,
+        "ppm-testbed-1-host1": living,
+    }
+    removed: list[str] = []
+
+    def existing(**_: object) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(
+                name=name, labels=labels, attrs={"Labels": labels}, remove=lambda name=name, **_: removed.append(name)
+            )
+            for name, labels in given.items()
+        ]
+
+    each = SimpleNamespace(list=existing)
+    api = SimpleNamespace(containers=each, networks=each, volumes=each)
+    api.api = SimpleNamespace(images=lambda **_: [])
+    sweep(Engine(url="unix:///a", own=False, api=api), ["ppm-testbed-1"])
+    assert removed == 3 * [
+        "ppm-testbed-12-host1",
+        "ppm-testbed-12-3-nginx-1",
+        "ppm-testbed-12_default",
+        "ppm-testbed-12",
+    ]
 
 
 # Debian's images

@@ -26,9 +26,12 @@ NASTY = ("--on", "--", "-x", "", " ", "a b", "'", '"', "$HOME", "*", "\n", "ü",
 USES = {
     "root": None,
     "folder": None,
+    "logs": None,
+    "scratch": None,
     "output": "written",
     "output_file": "written",
     "file": "read",
+    "password_file": "read",
     "credential_file": "read",
 }
 
