@@ -7,6 +7,7 @@ ARGS =
 HOST_PORT =
 # of fuzzing, in `make fuzz`
 SECONDS = 1800
+CORES = $(shell nproc)
 # Tests wait for half of their time: two more than there are cores.
 WORKERS = $(shell echo $$(($$(nproc) + 2)))
 
@@ -30,7 +31,7 @@ BUILDS_WITH = $(BIN)/python scripts/check_locks.py --build-requires
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help up ansible generate compose-config images compose-up compose-down host host-exec host-down \
-	test test-fast test-e2e test-hosts test-docker needs mutation faults fuzz corpus lint audit lock bench screenshots clean
+	test test-fast test-e2e test-hosts test-docker test-long needs mutation faults fuzz corpus lint audit lock bench screenshots clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -65,11 +66,18 @@ compose-config: $(VENV)/.hosts ## render docker/settings.yml into docker/local, 
 	$(BIN)/ansible-playbook playbooks/compose_config.yml -e @docker/settings.yml
 	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
 
-test: needs $(VENV)/.dev $(VENV)/.fuzz ## run all tests; as root, first install the Debian packages that they need
-	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
+# Twenty minutes of their own, before each release: hosts on a bucket behind a balancer, kills between any two requests to
+# a bucket, a volume that moves between compose and a host, a lost host that is restored on a bare one, each role alone,
+# the installed collection, and a second of fuzzing for each target (`make fuzz` does more).
+LONG = tests/hosts/test_bucket.py tests/e2e/test_bucket_kills.py tests/docker/test_data.py tests/hosts/test_roles.py \
+	tests/hosts/test_backup.py tests/hosts/test_collection.py tests/e2e/test_fuzzing.py
+
+test: needs $(VENV)/.dev $(VENV)/.fuzz ## run all tests but those of test-long; as root, first install the Debian packages that they need
+	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) $(addprefix --ignore=,$(LONG)) \
+		tests/unit tests/nginx tests/docker tests/e2e tests/hosts tests/clients
 
 test-fast: $(VENV)/.dev ## run only the unit tests: about a minute, no sockets
-	@exec $(BIN)/pytest $(ARGS) tests/unit
+	@exec $(BIN)/pytest --numprocesses $(CORES) $(ARGS) tests/unit
 
 test-e2e: needs $(VENV)/.dev ## run only the tests with real servers and clients
 	@exec $(BIN)/pytest $(ARGS) tests/nginx tests/e2e
@@ -79,6 +87,9 @@ test-hosts: needs $(VENV)/.dev ## run only the tests on hosts in containers
 
 test-docker: needs $(VENV)/.dev ## run only the tests of the images and of docker compose
 	@exec $(BIN)/pytest $(ARGS) tests/docker
+
+test-long: needs $(VENV)/.dev $(VENV)/.fuzz ## run the longest tests, before a release
+	@BUCKET_CHANGES=all exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) $(LONG)
 
 # from the start, as mutmut keeps the results of earlier tests; ARGS='ppmctl.index.store.*' tries those alone again
 mutation: $(VENV)/.dev ## count the small changes of the core (mutants) that unit tests detect: 20 minutes; ARGS= selects some
@@ -126,6 +137,7 @@ lock: $(VENV)/.dev ## update locks/ from pyproject.toml; UPGRADE=all or UPGRADE=
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts -c locks/server.txt -o locks/hosts.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra server --extra hosts --extra dev -c locks/hosts.txt -o locks/dev.txt pyproject.toml -
 	$(BUILDS_WITH) | $(COMPILE) --extra fuzz -c locks/dev.txt -o locks/fuzz.txt pyproject.toml -
+	printf "%s\n" "moto[s3]" flask-cors | $(COMPILE) -c locks/dev.txt -o docker/s3/requirements.txt -
 
 bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
 	@exec $(BIN)/python -m bench $(ARGS)

@@ -23,7 +23,7 @@ from ppmctl.server import content_negotiation
 from ppmctl.web import forms, site
 
 ROOT = Path(__file__).parents[1]
-ROLES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt")
+ROLES = ("base", "release", "pypiserver", "credentials", "nginx", "letsencrypt", "backup", "logs", "hardening")
 _BY = "by `python scripts/generate.py`"
 
 
@@ -171,20 +171,38 @@ def generated() -> dict[Path, str | None]:
 
 
 def rendered() -> dict[Path, str | None]:
-    """Return each file of docker/*/rendered with the text of the roles' templates, or None if it has no template."""
+    """Return each file of docker/*/rendered with the text of the roles' templates, or None if it has no template.
+
+    docker/nginx/bucket has the files of nginx that are different for an index with its files in a bucket.
+    """
+    plain, bucket = _render(), _render("ppm_storage=s3://bucket/ppm")
+    texts: dict[Path, str | None] = {
+        ROOT / "docker" / role / "rendered" / path: text for (role, path), text in plain.items()
+    }
+    texts |= {
+        ROOT / "docker" / role / "bucket" / path: text
+        for (role, path), text in bucket.items()
+        if role == "nginx" and text != plain.get((role, path))
+    }
+    folders = ("docker/*/rendered/**/*", "docker/nginx/bucket/**/*")
+    return dict.fromkeys((path for folder in folders for path in ROOT.glob(folder) if path.is_file()), None) | texts
+
+
+def _render(*variables: str) -> dict[tuple[str, str], str]:
+    """Return the configuration of the images by role and path."""
     with tempfile.TemporaryDirectory() as folder:
         playbook = Path(sys.executable).with_name("ansible-playbook")
         command = [str(playbook), str(ROOT / "playbooks" / "render.yml")]
-        command += ["-e", "render_for=containers", "-e", f"render_to={folder}/ROLE/rendered"]
+        for variable in ("render_for=containers", f"render_to={folder}/ROLE", *variables):
+            command += ["-e", variable]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise SystemExit(f"playbooks/render.yml failed:\n{done.stdout}{done.stderr}")
-        texts: dict[Path, str | None] = {
-            ROOT / "docker" / path.relative_to(folder): path.read_text(encoding="utf-8")
-            for path in Path(folder).rglob("*")
-            if path.is_file()
+        files = [path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()]
+        return {
+            (path.parts[0], "/".join(path.parts[1:])): Path(folder, path).read_text(encoding="utf-8")
+            for path in files
         }
-    return dict.fromkeys((path for path in ROOT.glob("docker/*/rendered/**/*") if path.is_file()), None) | texts
 
 
 def main() -> int:
