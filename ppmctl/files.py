@@ -290,7 +290,7 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> int | None:
-    """Take the lock `path` if it is free; return a descriptor, access_hint closing releases it, or None."""
+    """Take the lock `path` if it is free; return a descriptor whose closing releases it, or None."""
     descriptor = _open_lock(path)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

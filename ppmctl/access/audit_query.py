@@ -117,7 +117,7 @@ def parse(line: bytes) -> Entry | None:
             return None
         action, by, origin, what, result = texts
         time = datetime.fromisoformat(values["time"]).astimezone(UTC)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return Entry(time=time, action=action, by=by, origin=origin, what=what, result=result, values=values)
 
@@ -128,7 +128,7 @@ def parse_since(text: str, *, now: datetime) -> datetime:
         return now - rights.parse_duration(text)
     try:
         return rights.in_utc(datetime.fromisoformat(text))
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:  # the year 0 in UTC
         hint = "Such as 12h, 90d, 2026-11-21 or 2026-11-21T09:30Z."
         raise UsageError(f"{text!r} is neither a time nor a duration.", hint=hint) from exc
 

@@ -19,6 +19,7 @@ MAX_TAR_HEADER = 64 << 10  # bytes; of each extended header in a tar archive, wh
 
 MAX_METADATA = 1 << 20  # bytes, of METADATA or PKG-INFO
 MAX_FIELD_NAMES = 100  # different names of fields in the metadata, whose parser takes quadratic time; about 40 exist
+MAX_FIELDS = 10_000  # in the metadata; generated packages have some hundred
 MAX_REQUIRES_PYTHON = 300  # characters
 
 # For a file of any size, and for each of its megabytes.
@@ -76,11 +77,14 @@ def leaves_root(path: str) -> bool:
 
 
 def require_plain_fields(metadata: bytes) -> None:
-    """Raise ValueError for metadata that is slow to parse: with fields of too many names, or nested as an e-mail."""
+    """Raise ValueError for metadata that is slow to parse: with too many fields or names, or nested as an e-mail."""
     names: set[bytes] = set()
-    for line in re.split(rb"\r\n|\r|\n", metadata):
+    fields = 0
+    for number, line in enumerate(re.split(rb"\r\n|\r|\n", metadata), 1):
         if line.startswith((b" ", b"\t")):
             continue  # a field goes on
+        if line.startswith((b":", b"From ")):  # the parser of e-mails would read on behind these
+            raise ValueError(f"line {number} has no field's name")
         field = _FIELD.match(line)
         if field is None:
             return  # the description starts
@@ -88,5 +92,8 @@ def require_plain_fields(metadata: bytes) -> None:
         if name.startswith(b"content-"):
             raise ValueError(f"it has the field {field[0].decode()} of e-mails")
         names.add(name)
+        fields += 1
+        if fields > MAX_FIELDS:
+            raise ValueError(f"it has more than {MAX_FIELDS} fields")
         if len(names) > MAX_FIELD_NAMES:
             raise ValueError(f"it has more than {MAX_FIELD_NAMES} different fields")

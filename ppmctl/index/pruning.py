@@ -8,28 +8,23 @@ unyanked since then is left alone from then on.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from ppmctl import files
-from ppmctl.distributions.environment_revision import LOCK, REQUIREMENTS, environment_of, parse_requirements
-from ppmctl.distributions.environment_wheel import NotARevision, read_forms
-from ppmctl.errors import PpmError
-from ppmctl.index import environment_files, project_folder
+from ppmctl.distributions.environment_revision import environment_of
+from ppmctl.errors import PpmError, UsageError
+from ppmctl.index import lookup, named_releases, project_folder
 from ppmctl.index.layout import Volume
+from ppmctl.index.named_releases import Named
 from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.store import Store
-
-Names = Mapping[tuple[str, Version], str]  # a project's release → the environment that names it
 
 
 class Usage(Protocol):
@@ -125,9 +120,12 @@ class _State:
         return entry is not None and entry.get("done") is True and file.yanked is None
 
     def yanked(self, release: _Release) -> datetime | None:
-        """Return when a run yanked all files of a release; None if it did not."""
+        """Return when a run yanked all files of a release; None if it did not, or if a person yanked one since."""
         entries = [self.files.get(file.filename) for file in release.files]
-        if not release.is_yanked or not all(entries):
+        if not all(
+            entry and file.yanked == _yank_reason(entry["why"])
+            for entry, file in zip(entries, release.files, strict=True)
+        ):
             return None
         return max(datetime.fromisoformat(entry["yanked"]) for entry in entries if entry)
 
@@ -135,13 +133,18 @@ class _State:
 def plan(store: Store, rules: Rules, usage: Usage, *, now: datetime | None = None) -> list[Step]:
     """Return the steps for all projects that match, by project and version; nothing is changed.
 
-    Raise PpmError for a lock that can't be read: what it names would not be known.
+    Raise PpmError for a lock that can't be read: what it names would not be known. Raise Unavailable
+    (`storage.bucket`) if a bucket can't be asked what other nodes have, UsageError for `unused` on one of its nodes.
     """
+    if rules.unused is not None and store.volume.is_cache:
+        why = "Each node of a bucket counts the downloads from itself alone, so none knows what is unused."
+        raise UsageError(why, hint="Use --keep and --prereleases.")
     now = now or datetime.now(UTC)
-    state, named = _State.read(store.volume), _named(store)
+    state, named = _State.read(store.volume), named_releases.read(store)
     steps: list[Step] = []
-    for project in store.projects():
+    for project in named_releases.projects(store):
         if environment_of(project) is None and any(fnmatchcase(project, glob) for glob in rules.projects):
+            store.pull(project)
             content = project_folder.read(store.volume, project)
             if content is not None and not content.status.is_quarantined:
                 steps += _steps(_releases(content), rules, usage, state, named, now)
@@ -151,7 +154,8 @@ def plan(store: Store, rules: Rules, usage: Usage, *, now: datetime | None = Non
 def apply(store: Store, steps: list[Step], *, now: datetime | None = None) -> Iterator[tuple[str, str, str]]:
     """Make the changes of a plan; yield the action, the filename and the reason of each when it is done.
 
-    An interrupted run is continued by the next: a file is noted before it is yanked.
+    An interrupted run is continued by the next: a file is noted before it is yanked. What was changed since the plan
+    was made is left to the next: a file that is gone, and a release that was unyanked or that a lock names now.
     """
     now = now or datetime.now(UTC)
     with files.lock(store.volume.prune_lock):
@@ -161,16 +165,33 @@ def apply(store: Store, steps: list[Step], *, now: datetime | None = None) -> It
                 for name in step.filenames:
                     state.files[name] = {"yanked": project_folder.timestamp(now), "why": step.why, "done": False}
         state.write()
-        for step in steps:
-            for name in step.filenames if step.action != "keep" else ():
-                if step.action == "yank":
-                    store.yank(step.project, name, f"Pruned: {step.why}")
-                    state.files[name]["done"] = True
-                else:
-                    store.remove(step.project, name)
-                    state.files.pop(name, None)
-                yield step.action, name, step.why
-        state.write()
+        named = named_releases.read(store) if any(step.action == "remove" for step in steps) else {}
+        try:
+            for step in steps:
+                if (step.project, Version(step.version)) not in named:
+                    yield from _apply(store, step, state)
+        finally:
+            state.write()
+
+
+def _apply(store: Store, step: Step, state: _State) -> Iterator[tuple[str, str, str]]:
+    for name in step.filenames if step.action != "keep" else ():
+        try:
+            if step.action == "yank":
+                store.yank(step.project, name, _yank_reason(step.why))
+                state.files[name]["done"] = True
+            elif any(file.filename == name and file.yanked is None for file in store.read(step.project).files):
+                continue
+            else:
+                store.remove(step.project, name)
+                state.files.pop(name, None)
+        except lookup.NotHere:
+            continue
+        yield step.action, name, step.why
+
+
+def _yank_reason(why: str) -> str:
+    return f"Pruned: {why}"
 
 
 def _releases(content: Folder) -> list[_Release]:
@@ -184,7 +205,7 @@ def _releases(content: Folder) -> list[_Release]:
 
 
 def _steps(
-    releases: list[_Release], rules: Rules, usage: Usage, state: _State, named: Names, now: datetime
+    releases: list[_Release], rules: Rules, usage: Usage, state: _State, named: Named, now: datetime
 ) -> Iterator[Step]:
     listed = [release for release in releases if not release.is_yanked]
     finals = [release for release in listed if not release.version.is_prerelease]
@@ -193,7 +214,7 @@ def _steps(
     for release in releases:
         environment = named.get((release.project, release.version))
         if release.is_yanked:
-            yield from _after_waiting(release, rules, usage, state, environment, now)
+            yield from _after_waiting(release, latest, rules, usage, state, environment, now)
             continue
         why = _reason(release, rules, usage, surplus, now)
         if not why or release is latest:
@@ -236,59 +257,24 @@ def _is_unused(release: _Release, unused: timedelta, usage: Usage, now: datetime
 
 
 def _after_waiting(
-    release: _Release, rules: Rules, usage: Usage, state: _State, environment: str | None, now: datetime
+    release: _Release,
+    latest: _Release | None,
+    rules: Rules,
+    usage: Usage,
+    state: _State,
+    environment: str | None,
+    now: datetime,
 ) -> Iterator[Step]:
     """Yield the removal of a release that a run yanked long enough ago, or why it stays."""
     yanked = state.yanked(release)
     if yanked is None or now - yanked < rules.wait:
         return
-    last = usage.of(release.project, str(release.version))
+    last, is_final = usage.of(release.project, str(release.version)), not release.version.is_prerelease
     if environment:
         yield release.step("keep", f"the environment {environment} names it")
+    elif latest is None or (is_final and (latest.version < release.version or latest.version.is_prerelease)):
+        yield release.step("keep", "no newer release is left")
     elif last is not None and last > yanked.date():
         yield release.step("keep", f"it was installed on {last}, after the yank")
     else:
         yield release.step("remove", f"yanked on {yanked.date()}: {state.files[release.files[0].filename]['why']}")
-
-
-def _named(store: Store) -> dict[tuple[str, Version], str]:
-    """Return the releases that the environments name exactly, in any revision, unless they were deleted."""
-    named: dict[tuple[str, Version], str] = {}
-    for project in store.projects():
-        content = None if environment_of(project) is None else project_folder.read(store.volume, project)
-        if content is None or content.status.state == "archived":
-            continue
-        for revision in environment_files.revisions(content):
-            where = f"{environment_of(project)}@{revision.number}"
-            path = project_folder.locate(store.volume, project, revision.file.filename)
-            try:
-                forms = read_forms(path)
-            except (NotARevision, FileNotFoundError):
-                continue  # it only has such a name
-            for name, version in (*_locked(forms.get(LOCK, b""), where), *_required(forms[REQUIREMENTS])):
-                named.setdefault((name, version), where)
-    return named
-
-
-def _locked(lock: bytes, where: str) -> Iterator[tuple[str, Version]]:
-    try:
-        packages = tomllib.loads(lock.decode()).get("packages", [])
-        for package in packages:
-            if "version" in package:
-                yield str(canonicalize_name(package["name"])), Version(package["version"])
-    except (ValueError, KeyError, TypeError, InvalidVersion) as exc:
-        raise PpmError(f"The lock of the environment {where} can't be read, so nothing is pruned: {exc}.") from exc
-
-
-def _required(requirements: bytes) -> Iterator[tuple[str, Version]]:
-    for text in parse_requirements(requirements):
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue  # an old revision; no tool can install it
-        for each in requirement.specifier:
-            if each.operator in ("==", "===") and not each.version.endswith(".*"):
-                try:
-                    yield str(canonicalize_name(requirement.name)), Version(each.version)
-                except InvalidVersion:
-                    continue  # === takes any text

@@ -243,7 +243,9 @@ def _wait_for(port: int) -> None:
     until = time.monotonic() + 30
     while True:
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: ended connections don't matter
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # as servers do: ended connections don't matter
             try:
                 probe.bind(("127.0.0.1", port))
                 probe.listen()

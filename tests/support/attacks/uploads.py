@@ -42,6 +42,10 @@ def files() -> dict[str, tuple[str, bytes]]:
         "a path of 16,000 folders in a tar": (_SDIST, wheels.tar_of({"a/" * 16_000 + "a": b""})),
         "a pax header of 1 MB": (_SDIST, _pax({"comment": "x" * (1 << 20)})),
         "5,000 different fields": (_WHEEL, _wheel(b"".join(b"X-%d: 1\n" % number for number in range(5000)))),
+        "5,000 different fields behind one without a name": (
+            _WHEEL,
+            _wheel(b":\n" + b"".join(b"X-%d: 1\n" % number for number in range(5000))),
+        ),
         "a Requires-Python of 600 KB": (_WHEEL, _wheel(b"Requires-Python: " + b">=3.1," * 100_000 + b"\n")),
         "metadata of 16 MB": (_WHEEL, _wheel(b"\n" + b"x" * (16 << 20))),
         "a version of 5,000 digits in the metadata": (_WHEEL, _wheel(meta=wheels.metadata(_NAME, "9" * 5000))),

@@ -313,7 +313,7 @@ def test_since_takes_durations_and_times() -> None:
     assert audit_query.parse_since("30m", now=now) == now - timedelta(minutes=30)
     assert audit_query.parse_since("2026-11-20", now=now) == datetime(2026, 11, 20, tzinfo=UTC)
     assert audit_query.parse_since("2026-11-20T10:00+02:00", now=now) == datetime(2026, 11, 20, 8, tzinfo=UTC)
-    for nonsense in ("yesterday", "5", "5w", "-1d", "", "999999d"):
+    for nonsense in ("yesterday", "5", "5w", "-1d", "", "999999d", "0001-01-01T00:00+14:00"):
         with pytest.raises(UsageError, match="neither"):
             audit_query.parse_since(nonsense, now=now)
 

@@ -224,6 +224,11 @@ def lying_about_its_size() -> bytes:
     return content[: position + 24] + (100).to_bytes(4, "little") + content[position + 28 :]
 
 
+def fields(lines: bytes) -> bytes:
+    """Return metadata with further lines of fields."""
+    return wheels.metadata("x", "1.0").replace(b"\n\n", b"\n" + lines + b"\n", 1)
+
+
 def described(meta: bytes) -> bytes:
     """Return a wheel x 1.0 with this METADATA."""
     return wheels.wheel("x", "1.0", meta=meta)[1]
@@ -320,6 +325,17 @@ BAD_WHEELS = {
     "too many fields": (
         lambda: described(wheels.metadata("x", "1.0", **{f"x_{number}": "1" for number in range(98)})),
         " has metadata that can't be parsed: it has more than 100 different fields.",
+    ),
+    **{
+        f"too many fields after {text}": (
+            lambda line=line: described(fields(line + b"".join(b"X-%d: 1\n" % each for each in range(3000)))),
+            " has metadata that can't be parsed: line 4 has no field's name.",
+        )
+        for text, line in (("a colon", b":\n"), ("an envelope", b"From x\n"))
+    },
+    "too many lines of fields": (
+        lambda: described(fields(b"a:\n" * 10_000)),
+        " has metadata that can't be parsed: it has more than 10000 fields.",
     ),
     "nested metadata": (
         lambda: described(wheels.metadata("x", "1.0", content_type="multipart/mixed; boundary=b")),

@@ -11,7 +11,7 @@ from support import wheels
 from ppmctl.distributions import distribution, environment_wheel
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.errors import PpmError
-from ppmctl.index import project_folder, pruning
+from ppmctl.index import named_releases, project_folder, pruning
 from ppmctl.index.pruning import Rules, Step
 from ppmctl.index.store import Store
 
@@ -165,10 +165,41 @@ def test_what_was_unyanked_installed_or_named_meanwhile_is_not_removed(store: St
     }
 
 
+def test_what_became_the_latest_after_its_yank_is_not_removed(store: Store) -> None:
+    publish(store, "1.0.0", "1.0.1", "1.1.0a1")
+    assert chosen(run(store, Rules(keep=1))) == ["1.0.0"]
+    store.yank("app", "1.0.1", "broken")
+    (step,) = run(store, Rules(keep=1), now=NOW + 31 * DAY)
+    assert (step.version, step.action, step.why) == ("1.0.0", "keep", "no newer release is left")  # 1.1.0a1 is none
+    store.unyank("app", "1.0.1")
+    assert chosen(run(store, Rules(keep=1), now=NOW + 31 * DAY), "remove") == ["1.0.0"]
+
+
+def test_what_was_changed_since_the_plan_is_left_to_the_next(store: Store) -> None:
+    publish(store, "1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4", "1.0.5")
+    rules = Rules(keep=1)
+    run(store, rules)
+    steps = pruning.plan(store, rules, NOTHING_COUNTED, now=NOW + 31 * DAY)
+    assert chosen(steps, "remove") == ["1.0.0", "1.0.1", "1.0.2", "1.0.3", "1.0.4"]
+    store.remove("app", "1.0.0")
+    store.unyank("app", "1.0.1")
+    environment(store, 1, "app==1.0.2")
+    changes = pruning.apply(store, steps, now=NOW + 31 * DAY)
+    assert next(changes)[:2] == ("remove", "app-1.0.3-py3-none-any.whl")
+    changes.close()  # what was done is noted, also after an error
+    assert "app-1.0.3-py3-none-any.whl" not in store.volume.pruned.read_text()
+    assert "app-1.0.4-py3-none-any.whl" in store.volume.pruned.read_text()
+
+
 def test_a_yank_by_a_person_is_never_followed_by_a_removal(store: Store) -> None:
     """Not even with the reason of a run: a publisher may yank, and not remove."""
     publish(store, "1.0.0", "1.0.1")
     store.yank("app", "1.0.0", "Pruned: not among the newest 1 of 1.0")
+    assert run(store, Rules(keep=1), now=NOW + 999 * DAY) == []
+    store.unyank("app", "1.0.0")
+    assert chosen(run(store, Rules(keep=1))) == ["1.0.0"]
+    store.unyank("app", "1.0.0")
+    store.yank("app", "1.0.0", "broken")
     assert run(store, Rules(keep=1), now=NOW + 999 * DAY) == []
 
 
@@ -191,7 +222,7 @@ def test_a_damaged_list_or_lock_stops_it(store: Store, monkeypatch: pytest.Monke
     store.volume.pruned.unlink()
     environment(store, 1, "app", lock=LOCK)
     monkeypatch.setattr(
-        pruning, "read_forms", lambda _path: {"pylock.toml": b"packages = 1", "requirements.txt": b""}
+        named_releases, "read_forms", lambda _path: {"pylock.toml": b"packages = 1", "requirements.txt": b""}
     )
     with pytest.raises(PpmError, match="ml@1 can't be read, so nothing is pruned"):
         pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)
