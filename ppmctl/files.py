@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -210,6 +211,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Make everything durable that was written to the file system of `folder`, also by other programs."""
+    subprocess.run(["sync", "--file-system", folder], check=True)
 
 
 def append(path: Path, line: bytes, *, mode: int = 0o640) -> None:

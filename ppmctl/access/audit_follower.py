@@ -109,12 +109,13 @@ class AuditFollower:
 
     def _read(self, name: str, node: _Node, lines: list[bytes]) -> int:
         """Add the new lines of a node, and return the number of its last object."""
-        number = node.number
-        while sum(map(len, lines)) < _MOST_BYTES:
+        number, size = node.number, sum(map(len, lines))
+        while size < _MOST_BYTES:
             found = self._bucket.read(keys.audit(name, number + 1))
             if found is None:
                 break
             number += 1
+            size += len(found.content)
             lines += _marked(found.content, name)
         return number
 

@@ -17,6 +17,7 @@ from ppmctl.storage import configured
 from ppmctl.storage.bucket import Unavailable
 
 EVERY, SHARED_EVERY = 30.0, 0.7  # seconds; the latter with storage
+_PRUNING, _BUCKET = "pruning", "bucket"
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Pruner:
         self._volume = volume
         self._storage = configured.opened(volume.bucket) if volume.is_cache else None
         self._tag: str | None = None  # of what was taken over from the bucket
-        self._problem = ""
+        self._problems: dict[str, str] = {}  # what was last logged, by what failed
         self._seen: object = None
         self._due: datetime | None = None
         self._looked_at: datetime | None = None
@@ -41,7 +42,7 @@ class Pruner:
             try:
                 self.prune()
             except Exception as exc:  # a bug too: what expires later must be taken out
-                self._report(f"Expired credentials can't be taken out of {self._volume.htpasswd}: {exc}")
+                self._report_pruning(exc)
             stop.wait(every)
 
     def prune(self) -> tuple[str, ...]:
@@ -62,8 +63,9 @@ class Pruner:
             self._seen = credential_files.identity(self._volume)
             self._due = _next_expiry(self._volume)
         except (OSError, PpmError) as exc:
-            self._report(f"Expired credentials can't be taken out of {self._volume.htpasswd}: {exc}")
+            self._report_pruning(exc)
             return ()
+        self._problems.pop(_PRUNING, None)
         if settled.taken_out:
             log.warning("Taken out of htpasswd, as expired or not valid: %s", ", ".join(settled.taken_out))
         return settled.taken_out
@@ -75,15 +77,19 @@ class Pruner:
         try:
             is_changed = not shared_credentials.is_current(self._storage, self._tag)
         except Unavailable as exc:
-            self._report(f"Changes of credentials on other nodes are not known here: {exc}")
+            self._report(_BUCKET, f"Changes of credentials on other nodes are not known here: {exc}")
             return False
-        self._problem = ""
+        self._problems.pop(_BUCKET, None)
         return is_changed
 
-    def _report(self, problem: str) -> None:
-        if problem != self._problem:
+    def _report_pruning(self, exc: Exception) -> None:
+        self._report(_PRUNING, f"Expired credentials can't be taken out of {self._volume.htpasswd}: {exc}")
+
+    def _report(self, what: str, problem: str) -> None:
+        """Log a problem once, until it is solved or another."""
+        if problem != self._problems.get(what):
             log.error("%s", problem)
-        self._problem = problem
+        self._problems[what] = problem
 
 
 def _next_expiry(volume: Volume) -> datetime | None:

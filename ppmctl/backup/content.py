@@ -83,6 +83,14 @@ def has_credentials(volume: Volume) -> bool:
     )
 
 
+def has_users(volume: Volume) -> bool:
+    """Return whether a volume has a credential besides the first one that a new index makes for itself."""
+    if not has_credentials(volume):
+        return False
+    lines = volume.htpasswd.read_bytes().splitlines() if volume.htpasswd.exists() else []
+    return len(lines) != 1 or not volume.first_credential.exists()
+
+
 def _is_filled(folder: os.PathLike[str]) -> bool:
     try:
         with os.scandir(folder) as entries:

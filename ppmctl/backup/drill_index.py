@@ -87,15 +87,19 @@ class Index:
         options += ["--index-url", f"http://{_HOST}:{self.port}/simple/", "--no-deps", "--require-hashes"]
         options += ["--only-binary", ":all:", "--no-compile", "--target", str(self.target), "-r", str(wanted)]
         environ = {**self.environ, "NETRC": str(netrc), "TMPDIR": str(self.folder), "HOME": str(self.folder)}
-        done = subprocess.run(
-            [*_pip(), "install", *options],
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_INSTALL_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [*_pip(), "install", *options],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_INSTALL_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            minutes = f"{_INSTALL_SECONDS / 60:.0f} minutes"
+            raise PpmError(f"pip took more than {minutes} to install from the restored index.") from exc
         if done.returncode != 0:
             raise PpmError(f"pip can't install from the restored index: {_end_of(done.stdout)}")
         installed = len(list(self.target.glob("*.dist-info")))
@@ -136,6 +140,7 @@ def served(volume: Volume, folder: Path, issued: Issued, environ: Mapping[str, s
     """Serve the volume during the block, without another index behind it."""
     kept = {name: value for name, value in environ.items() if not name.startswith(_LEFT_OUT)}
     kept = {name: value for name, value in kept.items() if name.lower() not in _PROXIES}
+    kept["PPM_WEBHOOKS"] = os.devnull  # the volume may have a list of them, whose receivers have the events already
     log = folder / "log"
     for attempt in range(1, _ATTEMPTS + 1):
         port = _free_port()

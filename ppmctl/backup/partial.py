@@ -83,7 +83,7 @@ def project(store: Store, repository: Repository, actor: Actor, name: str, *, wa
         restore.drop(volume)
     note = f"snapshot {snapshot.id} of {snapshot.time[:19]}, {len(done.restored)} files"
     result = audit_log.done([note])
-    audit_log.write(volume, action="restore", by=actor.name, origin=actor.origin, what=name, result=result)
+    audit_log.write(volume, action=restore.AUDITED, by=actor.name, origin=actor.origin, what=name, result=result)
     return done
 
 
@@ -194,7 +194,9 @@ def credentials(
         restore.drop(volume)
     accounts.prune(volume)
     result = audit_log.done([f"snapshot {snapshot.id} of {snapshot.time[:19]}"])
-    audit_log.write(volume, action="restore", by=actor.name, origin=actor.origin, what="credentials", result=result)
+    audit_log.write(
+        volume, action=restore.AUDITED, by=actor.name, origin=actor.origin, what="credentials", result=result
+    )
     return CredentialsRestored(snapshot=snapshot.id, credentials=len(accounts.accounts(volume)), before=before)
 
 

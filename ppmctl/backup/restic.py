@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -104,9 +105,19 @@ class Repository:
             raise PpmError("restic printed something else than the size of a snapshot.") from exc
 
     def restore(self, snapshot: Snapshot, folder: Path, *, only: Iterable[str] = ()) -> None:
-        """Write the files of a snapshot into a folder, or those below the paths `only`, such as /packages/hello."""
+        """Write the files of a snapshot into a folder, or those below the paths `only`, such as /packages/hello.
+
+        Raise PpmError if it has a link or another special file: a backup of a volume has none, and what is done with
+        the restored files would follow it.
+        """
         included = [option for path in only for option in ("--include", path)]
         self._run("restore", snapshot.id, "--target", str(folder), *included)
+        for top, folders, names in os.walk(folder):
+            for name in (*folders, *names):
+                path = Path(top, name)
+                if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
+                    what = f"{path.name!r}, which is no file or folder"
+                    raise PpmError(f"The snapshot {snapshot.described} has {what}; nothing was changed.")
 
     def check(self, *, subset: str = "") -> None:
         """Check the whole repository, and read its data or a part of it (10%, 1/7). Raise PpmError for damage."""
@@ -143,8 +154,11 @@ class Repository:
             )
             try:
                 out, errors = process.communicate(timeout=_TIMEOUT)
-            except BaseException:
+            except BaseException as exc:
                 _end(process)
+                if isinstance(exc, subprocess.TimeoutExpired):
+                    message = f"restic {next(iter(arguments))} was ended: it took over {_TIMEOUT / 3600:.0f} hours."
+                    raise PpmError(message, hint="Run it again: what was sent is not sent again.") from exc
                 raise
         return process.returncode, out.decode(errors="replace"), errors.decode(errors="replace")
 

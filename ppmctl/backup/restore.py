@@ -30,6 +30,7 @@ from ppmctl.index.store import Store
 from ppmctl.server import exclusive
 
 Step = Literal["clear", "fill", "derive"]
+AUDITED = "backup restore"  # in the audit log; `restore` alone is about a credential
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,21 +68,22 @@ def restore(volume: Volume, repository: Repository, actor: Actor, *, wanted: str
         step, done = interrupted
         events.note(f"Completing the restore of the snapshot {done.snapshot}, which was interrupted.")
         return _replace(volume, actor, step, replace(done, completed=True), began)
-    if content.has_projects(volume) and not force:
+    found = "projects" if content.has_projects(volume) else "users" if content.has_users(volume) else ""
+    if found and not force:
         raise PpmError(
-            f"{volume.root} has projects, which a restore would replace; nothing was changed.",
+            f"{volume.root} has {found}, which a restore would replace; nothing was changed.",
             hint="To back it up and then replace it: --force. To bring back one project: --project NAME",
         )
     snapshot = choose(repository.snapshots(), wanted)
-    before = save(volume, repository) if content.has_projects(volume) or content.has_credentials(volume) else ""
-    found = _fetch_whole(volume, repository, snapshot)
+    before = save(volume, repository) if found or content.has_credentials(volume) else ""
+    fetched = _fetch_whole(volume, repository, snapshot)
     done = Restored(
         snapshot=snapshot.id,
         time=snapshot.time,
-        projects=found.projects,
-        files=found.files,
-        bytes=found.bytes,
-        problems=tuple(found.problems),
+        projects=fetched.projects,
+        files=fetched.files,
+        bytes=fetched.bytes,
+        problems=tuple(fetched.problems),
         before=before,
     )
     return _replace(volume, actor, "clear", done, began)
@@ -95,7 +97,10 @@ def save(volume: Volume, repository: Repository) -> str:
 
 
 def fetch(volume: Volume, repository: Repository, snapshot: Snapshot, *, only: tuple[str, ...] = ()) -> Volume:
-    """Write the files of a snapshot, or those below `only`, to a folder of the volume; return it as a volume."""
+    """Write the files of a snapshot, or those below `only`, to a folder of the volume; return it as a volume.
+
+    They are durable then. Raise PpmError if something else than a file or folder is among them.
+    """
     for folder in (volume.backup, volume.restoring):
         folder.mkdir(mode=0o700, exist_ok=True)
     new = _new(volume)
@@ -108,6 +113,7 @@ def fetch(volume: Volume, repository: Repository, snapshot: Snapshot, *, only: t
     repository.restore(snapshot, new, only=only)
     if os.geteuid() == 0:
         _own(new, volume.root.stat())
+    files.sync_file_system(new)
     return Volume(root=new, storage="")
 
 
@@ -176,7 +182,7 @@ def _replace(volume: Volume, actor: Actor, step: Step, done: Restored, began: fl
     notes = [f"snapshot {done.snapshot} of {done.time[:19]}, {done.files} files"]
     notes += [f"{len(done.problems)} problems"] if done.problems else []
     audit_log.write(
-        volume, action="restore", by=actor.name, origin=actor.origin, what="index", result=audit_log.done(notes)
+        volume, action=AUDITED, by=actor.name, origin=actor.origin, what="index", result=audit_log.done(notes)
     )
     volume.restore_step.unlink()
     drop(volume)
@@ -206,7 +212,7 @@ def _fill(volume: Volume) -> None:
     """Move the new files to their places."""
     volume.prepare(is_restoring=True)
     new = _new(volume)
-    for name in os.listdir(new):
+    for name in filter(staging.is_data, os.listdir(new)):
         source, target = new / name, volume.root / name
         if not source.is_dir():
             source.replace(target)

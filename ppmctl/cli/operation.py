@@ -35,11 +35,20 @@ def list_(root: Path) -> Answer:
 @operation.command()
 @click.argument("name", type=click.Choice(operation_result.NAMES))
 @click.option("--failed", metavar="REASON", help="It failed for this reason; without this option it succeeded.")
+@click.option("--if-changed", is_flag=True, help="Only if the last result was another: success and not failure.")
 @volume_command
-def record(root: Path, name: str, failed: str | None) -> Answer:
+def record(root: Path, name: str, failed: str | None, if_changed: bool) -> Answer:
     """Record that an operation ended, for programs that ppmctl does not run itself, such as certbot."""
     from ppmctl.access import operation_log
 
+    volume = find_volume(root)
     result = OperationResult(name=name, succeeded=failed is None, detail=failed or "")
-    recorded = operation_log.record(find_volume(root), actor(), result)
-    return Answer(recorded.to_json(), lambda: output.data(f"Recorded: {name} {'failed' if failed else 'succeeded'}."))
+    last = operation_result.read(volume, name)
+    if if_changed and last is not None and last.succeeded == result.succeeded:
+        return Answer(last.to_json(), lambda: output.data(f"Unchanged: {name} {_ended(last)}."))
+    recorded = operation_log.record(volume, actor(), result)
+    return Answer(recorded.to_json(), lambda: output.data(f"Recorded: {name} {_ended(recorded)}."))
+
+
+def _ended(result: OperationResult) -> str:
+    return "succeeded" if result.succeeded else "failed"

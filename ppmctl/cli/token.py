@@ -89,21 +89,26 @@ def prune(every: str | None, root: Path) -> Answer:
         seconds, pruner = rights.parse_duration(every).total_seconds(), Pruner(volume)
         while not stop.is_set():
             pruner.prune()
-            audit_rotation.rotate(volume, limits)
+            _rotate(volume, limits)
             stop.wait(seconds)
     elif volume.credentials.is_dir():
         try:
             pruned = accounts.prune(volume)
         except OSError as exc:
             raise PpmError(f"Expired credentials can't be removed from {volume.htpasswd}: {exc.strerror}.") from exc
-        audit_rotation.rotate(volume, limits)
+        _rotate(volume, limits)
     return Answer({"pruned": pruned}, lambda: output.data(*pruned))
 
 
-def _audit_limits(volume: Volume) -> Limits:
-    """Return the limits of the audit log; the defaults where settings are invalid, which may not stop the pruning."""
+def _audit_limits(volume: Volume) -> Limits | None:
+    """Return the limits of the audit log; None where settings are invalid, which may not stop the pruning."""
     try:
         return server_settings(volume.root).audit_limits
     except UsageError as exc:
-        output.say(f"Warning: the audit is rotated by the defaults: {exc}")
-        return Limits()
+        output.say(f"Warning: the audit is not rotated, as its limits are not known: {exc}")
+        return None
+
+
+def _rotate(volume: Volume, limits: Limits | None) -> None:
+    if limits is not None:
+        audit_rotation.rotate(volume, limits)

@@ -23,6 +23,11 @@ from ppmctl.storage.head import Head, Version
 
 # an upload writes its files before the head that names them; none takes so long, even if clocks differ
 STRAY_AFTER = timedelta(days=1)
+NO_HEAD = "has files, and the bucket has no head of the project"
+NO_HEAD_REPAIR = (
+    "an upload failed, or the head was lost: restore the bucket's earlier version of it, or on a node that has the"
+    " project: ppmctl index rebuild"
+)
 HASHES = {"": "sha256", METADATA: "core-metadata", ATTESTATIONS: "attestations"}  # by suffix, in a record
 _AT_ONCE = 8  # projects
 _ATTEMPTS = 3  # at a project that changes while it is compared
@@ -98,8 +103,14 @@ def _project(
             found.append(Difference(where=keys.names(keys.shard(project)), what=f"does not have {project}"))
         found += _objects(store.volume, bucket, project, version.head, hashes=hashes)
         found += _folder(store, mirror, project, version)
-    for stray in strays(bucket, project, version.head if version else Head()):
-        found.append(Difference(where=stray.key, what="belongs to no file that was published"))
+    elif mirror.applied_tag(project):
+        found.append(Difference(where=keys.head(project), what="is missing in the bucket", repair=REBUILD))
+    left = strays(bucket, project, version.head if version else Head())
+    if version is None and is_named:
+        if left and not found:
+            found.append(Difference(where=keys.packages(project), what=NO_HEAD, repair=NO_HEAD_REPAIR))
+        return version, found
+    found += [Difference(where=stray.key, what="belongs to no file that was published") for stray in left]
     return version, found
 
 

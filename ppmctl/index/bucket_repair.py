@@ -12,7 +12,8 @@ from ppmctl.index.layout import Volume
 from ppmctl.index.mirror import Mirror
 from ppmctl.storage import head as heads
 from ppmctl.storage import keys
-from ppmctl.storage.head import Head
+from ppmctl.storage.bucket import Exists
+from ppmctl.storage.head import Head, Version
 from ppmctl.storage.names import SharedNames
 
 _AT_ONCE = 8  # projects
@@ -47,7 +48,8 @@ class BucketRepair:
                 list(threads.map(repaired, projects))
 
     def _project(self, project: str, *, is_named: bool) -> None:
-        version = heads.read(self._bucket, project)
+        version = heads.read(self._bucket, project) or self._lost_head(project)
+        strays = bucket_check.strays(self._bucket, project, version.head if version else Head())
         if version is not None:
             if not is_named:
                 SharedNames(self._bucket, self._volume.names).add(project)
@@ -55,19 +57,37 @@ class BucketRepair:
             self._mirror.forget(project)  # so that the whole folder is compared
             self._mirror.pull(project)
             self._objects(project, version.head)
-        for stray in bucket_check.strays(self._bucket, project, version.head if version else Head()):
-            self._bucket.delete(stray.key)
-            self._note(self.removed, stray.key)
+        elif is_named and strays:  # perhaps published: a name is written before the first head
+            what = f"{keys.packages(project)} {bucket_check.NO_HEAD}"
+            self.problems.append(f"{what}: {bucket_check.NO_HEAD_REPAIR}")
+            return
+        for stray in strays:
+            if self._bucket.modified(stray.key) == stray.modified:  # not uploaded again since the listing
+                self._bucket.delete(stray.key)
+                self._note(self.removed, stray.key)
+
+    def _lost_head(self, project: str) -> Version | None:
+        """Write a head that the bucket lost, as this node applied it last, and return it; None if it has none."""
+        noted = self._mirror.applied(project)
+        if noted is None:
+            return None
+        try:
+            tag = self._bucket.create(keys.head(project), noted.content)
+        except Exists:
+            return heads.read(self._bucket, project)
+        self._note(self.written, keys.head(project))
+        return Version(head=noted.head, tag=tag, content=noted.content)
 
     def _objects(self, project: str, head: Head) -> None:
-        """Write the objects again that are missing in the bucket, or too short, and whole on this volume."""
+        """Write the objects again that are missing or damaged in the bucket, and whole on this volume."""
         present = {each.key: each.size for each in self._bucket.listing(keys.packages(project))}
         for suffix, filename, key in bucket_check.named_objects(project, head):
             record = head.files[filename].record
-            if key in present and (suffix or present[key] == record["size"]):
-                continue
+            is_whole = key in present and (suffix or present[key] == record["size"])
             sha256 = record[bucket_check.HASHES[suffix]]
             path = bucket_check.has_good_copy(self._volume, project, filename + suffix, sha256)
+            if is_whole and (path is None or bucket_check.has_hash(self._bucket, key, sha256)):
+                continue
             if path is None:
                 self.problems.append(f"{key} is missing in the bucket, and this node does not have it.")
                 continue

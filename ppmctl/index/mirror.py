@@ -138,7 +138,7 @@ class Mirror:
         if self._is_out_of_line(project):
             is_fresh = self.update(project)
         for _ in range(_ATTEMPTS):
-            before = self._applied(project)
+            before = self.applied(project)
             decided = _decided(decide, before.head if before else Head(), is_final=is_fresh)
             if decided is None:
                 if is_fresh:
@@ -200,7 +200,7 @@ class Mirror:
     def _apply(self, project: str, found: Version, new: NewFile | None = None) -> bool:
         if self._volume.mark(project).exists():
             self.forget(project)
-        before = self._applied(project)
+        before = self.applied(project)
         if before is not None and before.head.serial >= found.head.serial:
             return False  # another thread was faster
         pages.mark(self._volume, project)
@@ -237,7 +237,7 @@ class Mirror:
         except Unavailable as exc:
             log.warning("Removed files of %s are still in the bucket: %s", project, exc.message)
 
-    def _applied(self, project: str) -> Version | None:
+    def applied(self, project: str) -> Version | None:
         """Return the head that the local folder is in line with; None if none is noted."""
         path = self._volume.head(project)
         try:

@@ -11,7 +11,7 @@ from threading import Lock
 
 from ppmctl import events
 from ppmctl.errors import PpmError
-from ppmctl.index import cache_mark, project_folder
+from ppmctl.index import bucket_check, cache_mark, project_folder
 from ppmctl.index.layout import ATTESTATIONS, METADATA, PROVENANCE, Volume
 from ppmctl.index.mirror import Mirror
 from ppmctl.index.project_folder import StoredFile
@@ -87,13 +87,13 @@ class _Fetching:
             self._done.bytes += sum(new)
 
     def _file(self, project: str, file: StoredFile) -> int | None:
-        """Fetch a file and what is beside it; return its size, or None if it was there."""
-        path = project_folder.locate(self._volume, project, file.filename)
-        is_new = not path.exists()
-        if not is_new and path.stat().st_size != file.record.size:
-            path.unlink()
-            is_new = True
+        """Fetch a file and what is beside it, unless the volume has it whole; return its size if it was fetched."""
+        is_new, record = False, file.record.values()
         for suffix in ("", *_side_files(file)):
+            sha256 = record.get(bucket_check.HASHES.get(suffix, ""))
+            if sha256 and not bucket_check.has_good_copy(self._volume, project, file.filename + suffix, sha256):
+                project_folder.locate(self._volume, project, file.filename + suffix).unlink(missing_ok=True)
+                is_new |= not suffix
             try:
                 self._mirror.fetch(project, file.filename + suffix)
             except FileNotFoundError:

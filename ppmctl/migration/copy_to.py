@@ -42,7 +42,8 @@ def copy(volume: Volume, address: str) -> Copied:
     bucket = configured.opened(checked_address(address))
     done = Copied(address=bucket.address)
     noted = configured.noted(volume.root)
-    if noted == bucket.address:  # an earlier copy was completed
+    if noted == bucket.address:  # an earlier copy was completed, but for its last step perhaps
+        bucket_layout.end_copy(bucket)
         done.is_complete = True
         return done
     if noted:

@@ -31,7 +31,8 @@ def alone(volume: Volume) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         held.enter_context(files.lock(volume.servers_lock))
         require_no_server(volume)
-        for path in volume.all_locks():
+        # first what is held while a project's lock is taken
+        for path in (volume.prune_lock, volume.downloads_lock, *volume.all_locks()):
             held.enter_context(files.lock(path))
         held.enter_context(files.lock(volume.credentials_lock))
         yield

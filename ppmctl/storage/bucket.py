@@ -155,6 +155,14 @@ class Bucket:
             for chunk in self._bulk.get(key).stream(min_chunk_size=1 << 20):
                 yield bytes(chunk)
 
+    def modified(self, key: str) -> datetime | None:
+        """Return when an object was written, by the bucket's clock; None if it does not exist."""
+        try:
+            with self._request("read", key):
+                return self._small.head(key)["last_modified"]
+        except FileNotFoundError:
+            return None
+
     def delete(self, *keys: str) -> None:
         """Delete objects; those that do not exist are ignored."""
         for key in keys:

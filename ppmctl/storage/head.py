@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ppmctl.distributions.names import is_filename
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
 from ppmctl.storage import keys
 from ppmctl.storage.bucket import Bucket, Changed, Exists, Unavailable
@@ -95,6 +96,8 @@ class Head:
         """Return the head in `content`; BrokenHead names `name` if it is none."""
         try:
             values = json.loads(gzip.decompress(content))
+            if not all(map(is_filename, (*values["files"], *values["removed"]))):
+                raise ValueError("a name is no file's")
             return cls(
                 serial=int(values["serial"]),
                 second=int(values["second"]),

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 
 from ppmctl import files
+from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
 from ppmctl.storage import keys
 from ppmctl.storage.bucket import Bucket, Changed, Exists, Found, NotChanged, Unavailable
@@ -86,7 +87,7 @@ class SharedNames:
 
     def _keep(self, shard: str, found: Found) -> tuple[str, frozenset[str]]:
         try:
-            names = frozenset(str(name) for name in json.loads(found.content))
+            names = _names(found.content)
         except NOT_SUCH_JSON as exc:
             raise PpmError(f"{keys.names(shard)} is not a list of names.", hint="ppmctl index check") from exc
         with self._guard:
@@ -108,10 +109,15 @@ def _missing(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
+def _names(content: bytes) -> frozenset[str]:
+    """Return the names in a shard; what is no normalised name is not ppm's, and would become a path or HTML."""
+    return frozenset(name for name in json.loads(content) if is_normalised(name))
+
+
 def _copy(path: Path) -> tuple[str, frozenset[str]]:
     try:
         tag, _, content = path.read_bytes().partition(b"\n")
-        return tag.decode(), frozenset(json.loads(content))
+        return tag.decode(), _names(content)
     except (FileNotFoundError, *NOT_SUCH_JSON):  # made again by the next read
         return "", frozenset()
 

@@ -23,7 +23,7 @@ TYPES = (
     *(f"user.{action}" for action in ("add", "invite", "join", "change", "rotate", "disable", "enable", "remove")),
     *(f"user.{action}" for action in ("import", "apply")),
     *(f"token.{action}" for action in ("create", "change", "rotate", "disable", "enable", "revoke", "apply")),
-    *("credential.prune", "credential.restore"),
+    *("credential.prune", "credential.restore", "backup.restore"),
     *(f"{name}.{end}" for name in operation_result.NAMES for end in ("succeeded", "failed")),
 )
 _NO_CHANGES = frozenset({"write", "login"})

@@ -25,11 +25,15 @@ from support import crashing, environments, servers, wheels
 from support.backups import PASSWORD, Backups, own_files
 from support.crashing import Plan
 from support.invariants import Observer
+from support.receiver import SECRET, receiving
 from support.servers import Server, ppmctl
 from support.volume_view import View
 from support.volumes import reachable
 
 from ppmctl import files
+from ppmctl.backup.restic import Repository
+from ppmctl.backup.snapshot import TAG
+from ppmctl.secret import Secret
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +117,7 @@ def test_a_restored_index_is_the_one_that_was_backed_up(
     audit = (root / "audit.jsonl").read_text()
     assert filled.audit.startswith(audit[: audit.rindex('{"time"')])
     *_, last = map(json.loads, audit.splitlines())
-    assert (last["action"], last["what"]) == ("restore", "index")
+    assert (last["action"], last["what"]) == ("backup restore", "index")
     assert last["result"].startswith("done: snapshot ")
 
     server = serve("--upstream", "none", root=root)
@@ -250,6 +254,26 @@ def test_the_credentials_alone_come_back(filled: Filled, tmp_path: Path) -> None
     assert done["before"] in saved
 
 
+def test_users_of_a_volume_without_projects_are_replaced_only_with_force(filled: Filled, tmp_path: Path) -> None:
+    root, backups = tmp_path / "root", filled.backups
+    ppmctl("init", "--root", str(root))
+    ppmctl("user", "add", "carol", "--role", "admin", "--root", str(root))
+    assert "has users, which a restore would replace" in backups.run("restore", root=root, expect=1)
+    assert "carol" in ppmctl("user", "list", "--root", str(root)).stdout
+    before = backups.json("restore", "--force", root=root)["before"]
+    assert before in {each["id"] for each in backups.json("list")["snapshots"] if each["kind"] == "before-restore"}
+    assert own_files(root) == filled.before
+
+
+def test_a_first_credential_that_nobody_has_used_is_replaced(
+    filled: Filled, tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    root = tmp_path / "root"
+    assert serve(root=root).stop() == 0
+    filled.backups.run("restore", root=root)
+    assert own_files(root) == filled.before
+
+
 # drills and damage
 
 
@@ -310,6 +334,21 @@ def _number(record: Path) -> int:
     return number
 
 
+def test_a_drill_sends_no_event_of_the_restored_index(filled: Filled, tmp_path: Path) -> None:
+    root = filled.restored(tmp_path / "root")
+    backups = made.backups(root, tmp_path / "backup")
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    with receiving() as receiver:
+        entry = {"name": "one", "url": receiver.url, "secret_file": str(secret)}
+        (root / "ppm.yml").write_text(json.dumps({"webhooks": [entry]}))
+        ppmctl("webhook", "test", "one", "--root", str(root))  # it can be reached
+        backups.run("create")
+        backups.run("drill", "--sample", "1")
+        assert [message["type"] for message in receiver.messages] == ["webhook.test"]
+
+
 @pytest.fixture
 def own(filled: Filled, tmp_path: Path) -> Backups:
     """Return a copy of the filled index's repository, and a copy of its volume: for a test that damages them."""
@@ -317,6 +356,19 @@ def own(filled: Filled, tmp_path: Path) -> Backups:
     backups = made.backups(root, tmp_path / "own" / "backup")
     shutil.copytree(filled.backups.location, backups.location)
     return backups
+
+
+def test_a_snapshot_with_a_link_is_not_restored(own: Backups, tmp_path: Path) -> None:
+    """Of a repository that somebody else can write: what is moved to the volume would come from where it leads."""
+    staged, elsewhere = tmp_path / "staged", tmp_path / "elsewhere"
+    for folder in (staged / "packages", elsewhere / "secret"):
+        folder.mkdir(parents=True)
+    (staged / "claims").symlink_to(elsewhere)
+    Repository(own.location, Secret(PASSWORD), cache=None, environ=os.environ).backup(staged, tags=[TAG])
+    for words in (("restore",), ("drill",)):
+        printed = own.run(*words, root=own.root if words == ("drill",) else tmp_path / "new", expect=1)
+        assert "has 'claims', which is no file or folder; nothing was changed" in printed
+    assert (elsewhere / "secret").is_dir()
 
 
 def test_a_damaged_repository_is_found_by_everything_that_reads_it(own: Backups) -> None:

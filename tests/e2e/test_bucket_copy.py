@@ -20,6 +20,7 @@ from support.buckets import Bucket
 from support.servers import Server, ppmctl
 
 from ppmctl.storage import bucket as storage
+from ppmctl.storage import configured
 
 SAME = ("packages/", "quarantine/", "claims/")
 
@@ -196,6 +197,11 @@ def test_a_copy_that_is_killed_goes_on_where_it_was(filled: Filled, bucket: Buck
             "index", "rebuild", "--root", str(tmp_path / "node"), env=started(bucket, tmp_path), expect=1
         )
         assert f"A copy to {bucket.address} is not complete" in refused.stderr
+    process = subprocess.Popen(command, env=environ(bucket), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    bucket.at(2, "cut", of=lambda request: request.kind == "write" and request.key == "ppm.json", act=process.kill)
+    process.wait(timeout=120)
+    bucket.untroubled()
+    assert configured.noted(root) == bucket.address  # it was at its last write
     done = copy(root, bucket)
     assert (done["problems"], done["is_complete"]) == ([], True)
     node = tmp_path / "node"
@@ -352,7 +358,6 @@ def test_a_check_finds_what_a_bucket_lacks_and_a_rebuild_writes_it_again(
     assert {item["repair"] for item in check(empty, bucket, "--quick")} == {
         "restore it from a backup, or remove it: ppmctl package remove"
     }
-    node.delete(heavy)
     done = rebuild(root, bucket)
     assert (sorted(done["uploaded"]), done["problems"]) == (sorted([wheel, metadata, heavy]), [])
     assert check(root, bucket) == []
@@ -383,6 +388,29 @@ def test_files_that_no_project_lists_are_removed_when_they_are_old(
     assert sorted(done["cleaned"]) == [old, nameless]
     assert new in bucket.objects()
     assert old not in bucket.objects()
+    assert check(root, bucket) == []
+
+
+def test_a_lost_head_deletes_nothing_and_is_written_again_by_a_node_that_has_it(
+    filled: Filled, bucket: Bucket, tmp_path: Path
+) -> None:
+    root, head = own(filled, tmp_path), "projects/alpha.json"
+    copy(root, bucket)
+    rebuild(root, bucket)  # it reads the heads
+    before = {key: bucket.content(key) for key in bucket.objects()}
+    node_of(bucket).delete(head)
+    for key in bucket.objects("packages/alpha/"):
+        set_age(bucket, key, timedelta(days=2))
+    empty = tmp_path / "node"
+    done = rebuild(empty, bucket, expect=1)
+    assert done["cleaned"] == []
+    (problem,) = done["problems"]
+    assert "packages/alpha/ has files, and the bucket has no head of the project" in problem
+    assert [item["where"] for item in check(empty, bucket)] == ["packages/alpha/"]
+    assert {(item["where"], item["repair"]) for item in check(root, bucket)} == {(head, "ppmctl index rebuild")}
+    done = rebuild(root, bucket)
+    assert (done["uploaded"], done["cleaned"], done["problems"]) == ([head], [], [])
+    assert {key: bucket.content(key) for key in bucket.objects()} == before
     assert check(root, bucket) == []
 
 

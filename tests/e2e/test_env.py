@@ -411,7 +411,7 @@ def completed(who: Machine, *words: str, **environ: str) -> list[str]:
 
 
 def completes(expected: list[str], who: Machine, *words: str, **environ: str) -> None:
-    """Wait until bash completes the last of the words to the expected ones: on a busy machine the time may be over."""
+    """Wait until bash completes the last of the words so: on a busy machine the time for it may be over."""
     until = time.monotonic() + 60
     while (found := completed(who, *words, **environ)) != expected:
         assert time.monotonic() < until, f"{words} are completed to {found}"

@@ -241,18 +241,21 @@ def start(
 def _wait_for(port: int) -> None:
     """Wait until nothing listens on it: of a killed server the kernel may end the children after the parent."""
     until = time.monotonic() + 30
-    while True:
-        with socket.socket() as probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # as servers do: ended connections don't matter
-            try:
-                probe.bind(("127.0.0.1", port))
-                probe.listen()
-                return
-            except OSError:
-                assert time.monotonic() < until, f"port {port} is not free"
-                time.sleep(0.02)
+    while not _is_free(port):
+        assert time.monotonic() < until, f"port {port} is not free"
+        time.sleep(0.02)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # as servers do: ended connections don't matter
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError:
+            return False
+    return True
 
 
 def server_is_up(server: Server, *, wait: float) -> None:

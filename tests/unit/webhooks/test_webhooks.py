@@ -65,6 +65,7 @@ def events(volume: Volume) -> list[Event]:
         ),
         ("user add", "bob as reader", "user.add", {"name": "bob", "change": "bob as reader"}),
         ("token revoke", "bob+ci", "token.revoke", {"name": "bob+ci", "change": "bob+ci"}),
+        ("backup restore", "hello", "backup.restore", {"name": "hello", "change": "hello"}),
         ("prune", "bob+ci", "credential.prune", {"name": "bob+ci", "change": "bob+ci"}),
     ],
 )
