@@ -64,7 +64,7 @@ ansible: $(VENV)/.hosts ## install Ansible into .venv, for site.yml and the othe
 compose-config: $(VENV)/.hosts ## render docker/settings.yml into docker/local, for docker compose
 	@[ -f docker/settings.yml ] || { echo "There is no docker/settings.yml: cp docker/settings.yml.example docker/settings.yml" >&2; exit 2; }
 	$(BIN)/ansible-playbook playbooks/compose_config.yml -e @docker/settings.yml
-	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx nginx -s reload"
+	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx drain-nginx nginx -s reload"
 
 # Twenty minutes of their own, before each release: hosts on a bucket behind a balancer, kills between any two requests to
 # a bucket, a volume that moves between compose and a host, a lost host that is restored on a bare one, each role alone,

@@ -22,6 +22,7 @@ PLACE = Place(root=Path("/etc/ppm/tls"))
 WEBROOT = Path("/var/lib/ppm/acme")
 STATE = Path("/var/lib/certbot")
 LIVE = STATE / "config" / "live"
+RENEWAL = "renewal.json"  # in the place: how the last renewal ended, which nginx passes on to the application
 ISSUED = STATE / "issued"
 FAILURES = schedule.Failures(path=STATE / "failures")
 NGINX = ("nginx", 8080)
@@ -181,6 +182,7 @@ def get(settings: Settings) -> None:
     if stopped.is_set():
         return
     FAILURES.add(time.time())
+    before = PLACE.source, PLACE.validity()
     if is_issued(settings):
         put(settings)
         account = {"authorities": AUTHORITIES, "configuration": LIVE.parent}
@@ -195,6 +197,14 @@ def get(settings: Settings) -> None:
         ISSUED.write_text(f"{settings.source}\n", encoding="utf-8")
     FAILURES.clear()
     put(settings)
+    if before != (PLACE.source, PLACE.validity()) or not PLACE.read(RENEWAL).get("succeeded", True):
+        record(succeeded=True, detail=f"valid until {clock(PLACE.validity().end)}")
+
+
+def record(*, succeeded: bool, detail: str) -> None:
+    """Note how a renewal ended: `ppm_operation_succeeded` and webhooks tell it."""
+    time_ = datetime.now(UTC).isoformat(timespec="seconds")
+    PLACE.note(RENEWAL, {"succeeded": succeeded, "detail": detail, "time": time_})
 
 
 def wait_until_allowed() -> None:
@@ -228,6 +238,7 @@ def keep(settings: Settings) -> None:
                 f" {clock(PLACE.validity().end)}. The next try is at {clock(seconds)}. To try sooner:"
                 " docker compose restart certbot"
             )
+            record(succeeded=False, detail=str(exc))
         else:
             streak = 0
             seconds = schedule.until_check(PLACE.validity().seconds, random.random())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 import ssl
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +53,20 @@ class Place:
             return (self.root / _CURRENT / _SOURCE).read_text(encoding="utf-8").strip()
         except OSError:
             return ""
+
+    def note(self, name: str, values: Mapping[str, object]) -> None:
+        """Write a JSON file beside the certificate, in one step."""
+        temporary = self.root / f".{name}.{secrets.token_hex(4)}"
+        _write(temporary, f"{json.dumps(values)}\n".encode(), 0o644)
+        temporary.replace(self.root / name)
+
+    def read(self, name: str) -> dict[str, object]:
+        """Return what `note` wrote; {} if there is nothing."""
+        try:
+            values: dict[str, object] = json.loads((self.root / name).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return values
 
     def validity(self) -> Validity:
         certificate = x509.load_pem_x509_certificate((self.root / CHAIN).read_bytes())

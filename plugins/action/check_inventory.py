@@ -12,7 +12,7 @@ from ansible.errors import AnsibleError, AnsibleFileNotFound
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_files import file_problems
-from ansible_collections.ppm.index.plugins.plugin_utils.inventory_host import host_problems
+from ansible_collections.ppm.index.plugins.plugin_utils.inventory_host import host_problems, ports
 from ansible_collections.ppm.index.plugins.plugin_utils.inventory_values import (
     for_containers,
     ineffective,
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
                     "root": values["ppm_root"],
                     "packages": arguments["packages"],
                     "units": arguments["units"],
-                    "ports": [80, 443],
+                    "ports": [int(port) for port in ports(values)],
                     **_name(values),
                 },
                 task_vars=task_vars,

@@ -98,7 +98,8 @@ def problems(
     if not replace:
         yield from _replaced(nginx)
     tried = attempt(nginx, files)
-    for message in re.findall(r"\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?(.+)", tried.output)[:1]:
+    errors = re.findall(r"\[(?:emerg|alert|crit)\] (?:\d+#\d+: )?(.+)", tried.output)
+    for message in errors[:1]:
         hint = next((hint for pattern, hint in _HINTS.items() if re.search(pattern, message)), _OTHER_HINT)
         yield f"nginx can't serve the index together with the other sites of this host: {message}. Please {hint}."
     if f'conflicting server name "{domain}"' in tried.output:
@@ -112,6 +113,8 @@ def problems(
                 f"{path}: a site listens on {address}, and gets all requests to that address, also those for the"
                 " index; let it listen on the port alone."
             )
+        if not errors:
+            yield from (f"{path}: {problem}" for problem in _hidden(text, ports))
 
 
 def attempt(nginx: Nginx, files: Mapping[str, str]) -> Tried:
@@ -190,6 +193,43 @@ def _taken(text: str, ports: list[int], addresses: frozenset[str]) -> Iterator[s
             yield given
 
 
+def _hidden(text: str, ports: list[int]) -> Iterator[str]:
+    """Yield why a site and the index can't both be reached, although nginx takes them together."""
+    for listens, names in _servers(text):
+        own = [listen for listen in listens if _port(listen[0]) in ports]
+        for address, *options in own:
+            if "ipv6only=off" in options and address.startswith("["):
+                yield f"listen {address} ipv6only=off takes IPv4 too, which the index listens on; remove that option."
+            if "proxy_protocol" in options and not address.startswith("127."):
+                yield f"listen {address} proxy_protocol is for all sites of that port; use a port of its own for it."
+        has_wildcard = any(re.fullmatch(r"\*?:?\d*|\[::\]:\d+|0\.0\.0\.0:\d+", address) for address, *_ in own)
+        if (has_wildcard or not listens) and not any(re.search(r"[A-Za-z0-9~*]", name) for name in names):
+            yield (
+                "a site has no server_name, so it gets the requests for names of no site; the index refuses those."
+                " Give it the name by which it is asked, which may be an address."
+            )
+
+
+def _port(address: str) -> int:
+    port = re.search(r":(\d+)$|^(\d+)$", address)
+    return int(port[1] or port[2]) if port else 80
+
+
+def _servers(text: str) -> Iterator[tuple[list[list[str]], list[str]]]:
+    """Yield the words of each listen directive of each server block, and its names."""
+    text = re.sub(r"(?m)(?:^|\s)#.*$", "", text)
+    text = re.sub(r"""(["'])((?:\\.|(?!\1)[^\\])*)\1""", lambda quoted: re.sub(r"[{};]", "", quoted[2]), text)
+    for start in re.finditer(r"\bserver\s*\{", text):
+        depth, end = 1, start.end()
+        while depth and end < len(text):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        block = text[start.end() : end]
+        listens = [found.split() for found in re.findall(r"(?m)(?:^|[;{}\s])listen\s+([^;]+);", block)]
+        names = re.findall(r"(?m)(?:^|[;{}\s])server_name\s+([^;]+);", block)
+        yield listens, [name for found in names for name in found.split()]
+
+
 def packaged() -> dict[str, str]:
     """Return the MD5 of each configuration file of Debian's packages of nginx, by path."""
     done = subprocess.run(
@@ -205,12 +245,14 @@ def packaged() -> dict[str, str]:
 
 
 def addresses_of(domain: str) -> frozenset[str]:
-    """Return the addresses that this host finds for a name, except those of the loopback."""
+    """Return the addresses of this host that a name leads to; all, if none does: a router in front translates."""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)}
     except OSError:
-        return frozenset()
-    return frozenset(address for address in found if address != "::1" and not address.startswith("127."))
+        found = set()
+    done = subprocess.run(["hostname", "--all-ip-addresses"], capture_output=True, text=True, timeout=60, check=False)
+    own = frozenset(done.stdout.split())
+    return own & found or own
 
 
 def main() -> None:

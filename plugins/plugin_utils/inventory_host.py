@@ -27,15 +27,32 @@ def host_problems(host: Mapping[str, Any], values: Mapping[str, Any]) -> Iterato
     elif volume["free"] < MIN_FREE:
         free = f"{volume['free'] >> 20} MB free, {MIN_FREE >> 20} MB are needed"
         yield f"ppm_root is {root}: {volume['nearest']} has {free}; make room."
-    for port, program in host["listeners"].items():
-        wanted = {"80"} if values.get("ppm_tls") == "none" else {"80", "443"}
-        if program != "nginx" and "ppm_tls" in values and port in wanted:
-            yield (
-                f"Port {port} is taken by {program}: stop it (apt-get purge it if it is not needed), or use another"
-                " host; an index needs port 80, and 443 unless ppm_tls is none."
-            )
+    if "ppm_tls" in values:
+        yield from _port_problems(host, values)
     if host.get("name_problem"):
         yield (
             f"ppm_domain is {values['ppm_domain']}: {host['name_problem']}. If only this host can't reach itself by"
             " that name, set ppm_acme_check_first: false."
         )
+
+
+def ports(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ports of an index, each with what to do if a program has it."""
+    another = "stop it (apt-get purge it if it is not needed), or use another host; an index needs port"
+    found = {"80": f"{another} 80, and 443 unless ppm_tls is none"}
+    if values.get("ppm_tls") != "none":
+        found["443"] = found["80"]
+    if values.get("ppm_metrics") == "loopback":
+        found[str(values["ppm_metrics_port"])] = "choose another ppm_metrics_port"
+    return found
+
+
+def _port_problems(host: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    wanted = ports(values)
+    for port, program in host["listeners"].items():
+        if port not in wanted:
+            continue
+        if program != "nginx":
+            yield f"Port {port} is taken by {program}: {wanted[port]}."
+        elif not host["versions"]["nginx"]:
+            yield f"Port {port} is taken by an nginx that is not Debian's: stop it, and apt-get install nginx."

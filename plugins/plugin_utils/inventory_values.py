@@ -151,6 +151,8 @@ def _wrong_values(values: Mapping[str, Any]) -> Iterator[str]:
         value = values.get(name)
         if isinstance(value, int) and not low <= value <= high:
             yield f"{name} is {value}: it must be from {low} to {high}."
+    if values.get("ppm_storage") and "--unused" in str(values.get("ppm_prune")):
+        yield "ppm_prune: with ppm_storage it can't have --unused: each host counts only its own downloads."
     threads, tasks = values.get("ppm_threads", 0), values.get("ppm_tasks_max", 0)
     if 64 <= tasks < threads + _OTHER_TASKS and threads <= 512:
         yield f"ppm_tasks_max is {tasks}: with {threads} ppm_threads it must be {threads + _OTHER_TASKS} or more."

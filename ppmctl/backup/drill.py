@@ -16,6 +16,7 @@ from ppmctl import events
 from ppmctl.access import accounts, credential_files
 from ppmctl.access.account import Actor
 from ppmctl.backup import content, drill_environments, drill_index, scratch
+from ppmctl.backup.drill_environments import Checked
 from ppmctl.backup.restic import Repository
 from ppmctl.backup.snapshot import choose
 from ppmctl.errors import PpmError, some
@@ -52,8 +53,10 @@ class Drilled:
         return dict(vars(self))
 
 
-def drill(repository: Repository, done: Drilled, *, folder: Path, sample: int, environ: Mapping[str, str]) -> None:
-    """Restore the latest backup below `folder` and try it; `done` gets what was done.
+def drill(
+    volume: Volume, repository: Repository, done: Drilled, *, folder: Path, sample: int, environ: Mapping[str, str]
+) -> None:
+    """Restore the latest backup of a volume below `folder` and try it; `done` gets what was done.
 
     `sample` is the number of packages that are installed. Raise PpmError for the first fault; nothing is left behind.
     The caller holds the lock of `create.only_drill`.
@@ -70,10 +73,10 @@ def drill(repository: Repository, done: Drilled, *, folder: Path, sample: int, e
         store = _rebuilt(Volume(root=root), done)
         done.restore_seconds = round(time.monotonic() - began, 2)
         _check_index(store)
-        environments = drill_environments.check(store)
+        environments = drill_environments.check(store, volume, taken=snapshot.time)
         done.environments, done.locked_files = len(environments.names), environments.locked_files
         done.notes += environments.notes
-        _use(store, top, done, environments.served, sample=sample, environ=environ)
+        _use(store, top, done, environments, sample=sample, environ=environ)
     done.seconds = round(time.monotonic() - began, 2)
 
 
@@ -105,15 +108,17 @@ def _check_index(store: Store) -> None:
 
 
 def _use(
-    store: Store, top: Path, done: Drilled, served: list[str], *, sample: int, environ: Mapping[str, str]
+    store: Store, top: Path, done: Drilled, environments: Checked, *, sample: int, environ: Mapping[str, str]
 ) -> None:
-    """Serve the restored index, read its environments' lists, and install packages from it."""
+    """Serve the restored index, resolve its environments, and install packages from it."""
     name = _free_name(store.volume)
     issued = accounts.create_user(store.volume, Actor(name=_USER, origin="here"), name, role="reader")
     chosen = drill_index.choose(store, sample, random.Random())
     with drill_index.served(store.volume, top, issued, environ) as index:
-        for environment in served:
+        for environment in environments.served:
             index.require_list(environment)
+        for project, hashes in environments.pinned.items():
+            index.require_files(project, hashes)
         if chosen:
             events.note(f"Installing {len(chosen)} packages from the restored index.")
             done.installed = index.install(chosen)

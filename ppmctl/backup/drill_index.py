@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,7 +25,7 @@ from packaging.version import InvalidVersion
 
 from ppmctl import files
 from ppmctl.access.account import Issued
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, some
 from ppmctl.index.layout import Volume
 from ppmctl.index.project_folder import StoredFile
 from ppmctl.index.store import Store
@@ -65,17 +65,27 @@ class Index:
 
     def require_list(self, environment: str) -> None:
         """Raise PpmError unless the index answers with the list of an environment."""
+        self._get(f"/env/{environment}/requirements.txt")
+
+    def require_files(self, project: str, hashes: Set[str]) -> None:
+        """Raise PpmError unless the page of a project offers the files with these sha256, as an installer needs."""
+        page = self._get(f"/simple/{project}/").decode(errors="replace")
+        missing = sorted(each for each in hashes if each not in page)
+        if missing:
+            raise PpmError(f"The restored index does not offer {some(missing)} on the page of {project}.")
+
+    def _get(self, path: str) -> bytes:
         name = self.issued.account.access.name
         pair = base64.b64encode(f"{name}:{self.issued.secret.reveal()}".encode()).decode()
-        path = f"/env/{environment}/requirements.txt"
         try:
-            answer = unix_http.ask(
+            answer, content = unix_http.fetch(
                 (_HOST, self.port), "GET", path, timeout=_ASK_SECONDS, Authorization=f"Basic {pair}"
             )
         except (OSError, http.client.HTTPException) as exc:
             raise PpmError(f"The restored index did not answer {path}: {exc or type(exc).__name__}.") from exc
         if answer.status != 200:
             raise PpmError(f"The restored index answered {answer.status} for {path}.")
+        return content
 
     def install(self, chosen: Sequence[Chosen]) -> int:
         """Install wheels with pip, from this index alone and by their hashes; return their number."""

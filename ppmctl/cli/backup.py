@@ -270,7 +270,7 @@ def drill(root: Path, opening: _Opening, sample: int, scratch: Path | None) -> A
         try:
             repository = opening.repository(volume)
             folder = scratch or volume.backup
-            drills.drill(repository, done, folder=folder, sample=sample, environ=os.environ)
+            drills.drill(volume, repository, done, folder=folder, sample=sample, environ=os.environ)
         finally:
             report.figures |= done.figures()
         report.detail = f"snapshot {done.snapshot}: {done.files} files, {done.installed} packages installed"

@@ -120,12 +120,13 @@ def init(root: Path) -> Answer:
 
 
 @click.command()
+@click.option("--alive", is_flag=True, help="Check only that the server answers: otherwise a new start may help.")
 @click.option("--server-only", is_flag=True, help="Check the server alone, not the last backup, drill and renewal.")
 @settings_options(
     lambda _setting: "The server's value, if it was started with this option.", ("host", "port", "read_access")
 )
 @volume_command
-def health(root: Path, server_only: bool, **flags: Any) -> Answer:
+def health(root: Path, alive: bool, server_only: bool, **flags: Any) -> Answer:
     """Check whether the index of the volume ROOT is healthy. Run it on the server's machine, as the server's user.
 
     Checks, without a credential and within a few seconds each, that the server answers, that it returns a page, and
@@ -144,6 +145,9 @@ def health(root: Path, server_only: bool, **flags: Any) -> Answer:
         if not given.keys() & {"host", "port"}:  # the whole address of the record counts, or nothing
             served = running.newest(volume)
         settings = server_settings(root, flags=(served.flags if served else {}) | given)
+        if alive:
+            health.check_alive(settings)
+            return Answer({"ok": True, "root": volume.root}, lambda: output.data("ok: the server answers"))
         health.check(settings)
     except PpmError as exc:
         # one line, and exit code 1 for every failure: a container engine allows no other

@@ -35,8 +35,7 @@ def check(settings: ServerSettings, *, timeout: float = 3.0) -> None:
     Raise PpmError, on one line, for the first step that fails or takes longer than `timeout` seconds.
     """
     address = _address(settings)
-    where = settings.host if settings.is_local else f"{settings.host} port {settings.port}"
-    server = f"The server at {where}"
+    server = _server(settings)
     failing: list[str] = []
     _within(timeout, server, lambda: failing.extend(_own_problems(address, timeout)))
     if not failing:
@@ -44,6 +43,12 @@ def check(settings: ServerSettings, *, timeout: float = 3.0) -> None:
     check_volume(settings.volume, timeout=timeout)  # names the file, which the server does not tell anyone
     if failing:
         raise PpmError(f"{server} reports: {failing[0]}.")
+
+
+def check_alive(settings: ServerSettings, *, timeout: float = 3.0) -> None:
+    """Check only that the server answers. Raise PpmError: another start of the server may help then."""
+    address = _address(settings)
+    _within(timeout, _server(settings), lambda: unix_http.ask(address, "GET", READS, timeout=timeout))
 
 
 def check_volume(volume: Volume, *, timeout: float = 3.0) -> None:
@@ -91,6 +96,10 @@ def _own_problems(address: Address, timeout: float) -> list[str]:
         elif answer.status != 200 and not (path == WRITES and answer.status in _OLDER):
             raise PpmError(f"answers GET {path} with {answer.status} {answer.reason}, not with 200.")
     return problems
+
+
+def _server(settings: ServerSettings) -> str:
+    return f"The server at {settings.host if settings.is_local else f'{settings.host} port {settings.port}'}"
 
 
 def _address(settings: ServerSettings) -> Address:

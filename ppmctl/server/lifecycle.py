@@ -19,6 +19,7 @@ from ppmctl.index.layout import Volume
 from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server import drop_folder, node_follower
+from ppmctl.server.renewals import Renewals
 from ppmctl.server.settings import ServerSettings
 from ppmctl.storage import before_fork
 
@@ -66,9 +67,14 @@ def start(store: Store, settings: ServerSettings, more: Mapping[str, Callable[[]
         "credentials": expiry.Pruner(store.volume).run,
         "audit": lambda: audit_rotation.run(store.volume, settings.audit_limits),
         "downloads": counter.Counter(store.volume, pause=counter.PAUSE).run,
+        **_certificate_thread(store.volume, settings),
         **(more or {}),
     }.items():
         threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def _certificate_thread(volume: Volume, settings: ServerSettings) -> dict[str, Callable[[], None]]:
+    return {} if settings.certificate is None else {"renewals": Renewals(volume, settings.certificate).run}
 
 
 def _bucket_threads(store: Store, settings: ServerSettings) -> dict[str, Callable[[], None]]:

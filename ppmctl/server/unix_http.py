@@ -35,14 +35,20 @@ class Connection(http.client.HTTPConnection):
 
 def ask(address: Address, method: str, path: str, *, timeout: float, **headers: str) -> http.client.HTTPResponse:
     """Return the answer of the server at `address`, after its body was read. Raise the errors of `Connection`."""
+    return fetch(address, method, path, timeout=timeout, **headers)[0]
+
+
+def fetch(
+    address: Address, method: str, path: str, *, timeout: float, **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """Do the same; return the answer and its body."""
     connection = Connection(address, timeout=timeout)
     try:
         connection.request(method, path, headers={"Connection": "close", **headers})
         answer = connection.getresponse()
-        answer.read()
+        return answer, answer.read()
     finally:
         connection.close()
-    return answer
 
 
 def is_healthy(address: Address, *, timeout: float) -> bool:

@@ -80,6 +80,7 @@ def test_sites_that_fit_are_no_problem(problems: Problems, etc: Path) -> None:
     (etc / "conf.d" / "inside.conf").write_text(
         "# listen 192.0.2.1:28080;\nserver { listen 127.0.0.1:28080 default_server; }\n"
         f"server {{ listen 127.0.0.3:29000; server_name {rendering.DOMAIN}; listen unix:/run/x.sock; }}\n"
+        "server { listen 28080; server_name 192.0.2.1; }\nserver { listen 28080; server_name ~^www; }\n"
     )
     assert problems() == []
 
@@ -107,6 +108,26 @@ CONFLICTS = {
         f"server {{ listen 28080; server_name www.x {rendering.DOMAIN}; }}",
         f"a site has the name {rendering.DOMAIN} already",
         "choose another ppm_domain",
+    ),
+    "no name": (
+        'server { listen 28080; location / { return 200 "{"; } }\nserver { listen 29000; server_name x.example; }',
+        "a site has no server_name, so it gets the requests for names of no site",
+        "Give it the name by which it is asked, which may be an address",
+    ),
+    "an empty name": (
+        "server {\n  listen [::]:28080;  # here\n  server_name _;\n}",
+        "a site has no server_name",
+        "the index refuses those",
+    ),
+    "both protocols": (
+        "server { listen [::]:28443 ssl ipv6only=off; server_name x.example; ssl_reject_handshake on; }",
+        "listen [::]:28443 ipv6only=off takes IPv4 too",
+        "remove that option",
+    ),
+    "the PROXY protocol": (
+        "server { listen 28080 proxy_protocol; server_name x.example; }",
+        "listen 28080 proxy_protocol is for all sites of that port",
+        "use a port of its own for it",
     ),
     "an address": (
         "server { listen 127.0.0.2:9000; listen 127.0.0.4:28443; listen 192.0.2.1:28443; }",

@@ -210,6 +210,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_audit_max_size": "0"}, "a size such as 50M"),
     ({"ppm_audit_keep_files": 0}, "from 1 to 10000"),
     ({"ppm_audit_keep_days": 99_999}, "from 1 to 36500"),
+    (
+        {"ppm_storage": "s3://packages/ppm", "ppm_prune": "--keep 3 --unused 90d"},
+        "ppm_prune: with ppm_storage it can't have --unused: each host counts only its own downloads",
+    ),
     ({"ppm_storage": "https://bucket.example/"}, "the address of a bucket such as s3://bucket/prefix"),
     ({"ppm_storage": "s3://key:secret@bucket"}, "without a credential"),
     ({"ppm_storage": "s3://bucket/a b"}, "the address of a bucket"),
@@ -570,6 +574,7 @@ HOST: dict[str, Any] = {
         "free_inodes": 1000,
     },
     "listeners": {},
+    "versions": {"nginx": "1.26.3"},
 }
 VALUES = {"ppm_root": "/srv/ppm", "ppm_root_is_mount": False, "ppm_tls": "letsencrypt"}
 
@@ -581,6 +586,7 @@ VALUES = {"ppm_root": "/srv/ppm", "ppm_root_is_mount": False, "ppm_tls": "letsen
         ({"debian": "12"}, {}),
         ({"listeners": {"80": "nginx", "443": "nginx"}}, {}),
         ({"listeners": {"443": "haproxy"}}, {"ppm_tls": "none"}),
+        ({"listeners": {"9100": "nginx"}}, {"ppm_metrics": "loopback", "ppm_metrics_port": 9100}),
         ({"volume": {"is_mount": True}}, {"ppm_root_is_mount": True}),
         ({"volume": {"free_inodes": None}}, {}),
     ],
@@ -609,6 +615,16 @@ def test_a_suitable_host_passes(host: dict[str, Any], values: dict[str, Any]) ->
         ({"listeners": {"80": "apache2"}}, {}, "Port 80 is taken by apache2: stop it"),
         ({"listeners": {"443": "haproxy"}}, {}, "Port 443 is taken by haproxy"),
         ({"listeners": {"80": "lighttpd"}}, {"ppm_tls": "none"}, "Port 80 is taken by lighttpd"),
+        (
+            {"listeners": {"80": "nginx"}, "versions": {"nginx": ""}},
+            {},
+            "Port 80 is taken by an nginx that is not Debian's: stop it, and apt-get install nginx",
+        ),
+        (
+            {"listeners": {"9100": "node_exporter"}},
+            {"ppm_metrics": "loopback", "ppm_metrics_port": 9100},
+            "Port 9100 is taken by node_exporter: choose another ppm_metrics_port",
+        ),
     ],
     ids=str,
 )

@@ -185,6 +185,21 @@ def test_an_installed_package_leaves_no_service_running(
     assert machine.log.read_text().splitlines() == expected
 
 
+def test_another_update_of_the_package_lists_is_waited_for(
+    machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    machine.has("id", "echo 0")
+    machine.has("sleep", "true")
+    lock = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)"
+    machine.has(
+        "apt-get",
+        f'echo "$1" >>"$LOG"; for turn in a b; do [ -e "$LOG.$turn" ] ||'
+        f' {{ : >"$LOG.$turn"; echo "{lock}" >&2; exit 100; }}; done',
+    )
+    assert needs(one=NO_SUCH).returncode == 0
+    assert machine.log.read_text().split() == ["update", "update", "update", "install"]
+
+
 @pytest.mark.parametrize("step", ["update", "install"])
 def test_a_failed_apt_fails(
     machine: Machine, needs: Callable[..., subprocess.CompletedProcess[str]], step: str

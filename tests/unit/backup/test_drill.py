@@ -13,6 +13,7 @@ from support.volumes import put
 from ppmctl import files
 from ppmctl.backup import drill_environments, drill_index, scratch
 from ppmctl.errors import PpmError
+from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 
 
@@ -23,22 +24,44 @@ def lock(name: str, version: str, sha256: str) -> str:
     )
 
 
-def test_a_locked_file_has_to_be_here_unless_it_was_removed_or_is_of_another_index(store: Store) -> None:
+TAKEN = "2999-01-01T00:00:00.000000Z"
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Store:
+    """Return the index that was backed up; by default it has nothing of what is locked."""
+    volume = Volume(root=tmp_path / "live")
+    volume.prepare()
+    return Store(volume)
+
+
+def test_a_locked_file_has_to_be_here_unless_it_was_removed_or_is_of_another_index(store: Store, live: Store) -> None:
     filename, content = wheels.wheel("hello", "1.0")
     put(store, (filename, content))
     put(store, wheels.wheel("hello", "2.0"))
     digest = hashlib.sha256(content).hexdigest()
     put(store, environments.revision("tools", 1, "hello", lock=lock("hello", "1.0", digest)))
     put(store, environments.revision("public", 1, "numpy", lock=lock("numpy", "2.0", "0" * 64)))
-    found = drill_environments.check(store)
+    found = drill_environments.check(store, live.volume, taken=TAKEN)
     assert (sorted(found.names), sorted(found.served)) == (["public", "tools"], ["public", "tools"])
-    assert (found.locked_files, found.notes) == (1, [])
+    assert (found.locked_files, found.notes, found.pinned) == (1, [], {"hello": {digest}})
     store.remove("hello", "1.0")
-    found = drill_environments.check(store)
+    found = drill_environments.check(store, live.volume, taken=TAKEN)
     assert found.notes == ["tools locks hello 1.0, which was removed from the index"]
     put(store, environments.revision("tools", 2, "hello", lock=lock("hello", "2.0", "1" * 64)))
     with pytest.raises(PpmError, match=r"tools locks hello 2\.0, and the backup lacks its file"):
-        drill_environments.check(store)
+        drill_environments.check(store, live.volume, taken=TAKEN)
+
+
+def test_a_locked_project_that_the_backup_lacks_as_a_whole_is_missing(store: Store, live: Store) -> None:
+    """But not one that was published only after the backup, and was another index's before."""
+    filename, content = wheels.wheel("hello", "1.0")
+    digest = hashlib.sha256(content).hexdigest()
+    put(store, environments.revision("tools", 1, "hello", lock=lock("hello", "1.0", digest)))
+    put(live, (filename, content))
+    assert drill_environments.check(store, live.volume, taken="2020-01-01T00:00:00.000000Z").locked_files == 0
+    with pytest.raises(PpmError, match=r"tools locks hello 1\.0, and the backup lacks its file"):
+        drill_environments.check(store, live.volume, taken=TAKEN)
 
 
 def test_a_sample_has_the_newest_wheel_that_can_be_installed_here(store: Store) -> None:
