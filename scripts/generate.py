@@ -7,6 +7,7 @@ python scripts/generate.py --check   fail, and print the path, if a file differs
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 import tempfile
@@ -170,12 +171,18 @@ def generated() -> dict[Path, str | None]:
     return texts
 
 
+# RFC 1918 and RFC 4193; engines and clusters give their containers such addresses
+PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]
+
+
 def rendered() -> dict[Path, str | None]:
     """Return each file of docker/*/rendered with the text of the roles' templates, or None if it has no template.
 
     docker/nginx/bucket has the files of nginx that are different for an index with its files in a bucket.
     """
-    plain, bucket = _render(), _render("ppm_storage=s3://bucket/ppm")
+    # its nodes are behind a balancer in a network of its own, and log the addresses that it passes on
+    balanced = {"ppm_storage": "s3://bucket/ppm", "ppm_trusted_proxies": PRIVATE_NETWORKS}
+    plain, bucket = _render(), _render(json.dumps(balanced))
     texts: dict[Path, str | None] = {
         ROOT / "docker" / role / "rendered" / path: text for (role, path), text in plain.items()
     }

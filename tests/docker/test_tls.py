@@ -49,6 +49,11 @@ class TlsDeployment:
     root: Path = Path()
     auth: tuple[str, str] = ("", "")
 
+    def has_renewed(self) -> bool | None:
+        """Return whether the last renewal succeeded, as the application knows it; None if there was none."""
+        listed = json.loads(self.compose.exec("pypiserver", "ppmctl", "operation", "list", "--json").out)
+        return next((each["succeeded"] for each in listed["operations"] if each["name"] == "certificate"), None)
+
     def take_settings(self) -> None:
         """Use the compose files that `make compose-config` wrote into docker/.env."""
         files = secured.files_in_use(self.checkout)
@@ -236,6 +241,7 @@ def test_the_first_certificate_is_issued_and_served(index: TlsDeployment) -> Non
     ends = re.search(r"^ppm_certificate_end_timestamp_seconds (\S+)$", metrics, re.MULTILINE)
     assert ends
     assert float(ends[1]) == served.ends
+    eventually(index.has_renewed, lambda renewed: renewed is True, seconds=30)
 
 
 def test_plain_http_redirects_to_https_and_refuses_uploads(index: TlsDeployment) -> None:
@@ -390,9 +396,11 @@ def test_reasons_for_no_certificate_while_nginx_serves_on(index: TlsDeployment, 
             index.certbot("sed", "-i", "p;p", "/var/lib/certbot/failures")  # as after three failures
         assert index.certificate() == before
     assert "asking " not in index.log("certbot"), "the authority is not asked a fourth time"
+    eventually(index.has_renewed, lambda renewed: renewed is False, seconds=30)
     index.certbot("rm", "/var/lib/certbot/failures")
     index.compose.call("restart", "certbot")
     eventually(index.certificate, lambda served: served.serial != before.serial, seconds=60)
+    eventually(index.has_renewed, lambda renewed: renewed is True, seconds=30)
     assert index.compose.container("nginx").id == box.id
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import requests
 from support import backups as made
-from support import crashing, environments, servers, wheels
+from support import crashing, environments, readme, servers, wheels
 from support.backups import PASSWORD, Backups, own_files
 from support.crashing import Plan
 from support.invariants import Observer
@@ -347,6 +347,29 @@ def test_a_drill_sends_no_event_of_the_restored_index(filled: Filled, tmp_path: 
         backups.run("create")
         backups.run("drill", "--sample", "1")
         assert [message["type"] for message in receiver.messages] == ["webhook.test"]
+
+
+def test_the_commands_of_the_documentation(filled: Filled, tmp_path: Path) -> None:
+    """Those of docs/backup.md with ppmctl, pasted into one shell; hosts and compose have theirs."""
+    root, new = filled.restored(tmp_path / "root"), tmp_path / "new"
+    apt, setup, *online, restore, force, parts = readme.blocks("docs/backup.md")["With ppmctl"]
+    assert apt == "sudo apt install restic\n"
+    into_new = "".join(f"rm -rf {new}; PPM_ROOT={new} {line}\n" for line in restore.splitlines())
+    first = 'python3 -c \'import json, sys; print(json.load(sys.stdin)["snapshots"][0]["id"])\''
+    typed = f"{setup}{''.join(online)}id=$(ppmctl backup list --json | {first})\n{into_new}{force}{parts}"
+    for written, here in {
+        "/srv/ppm": str(root),
+        "/mnt/backup/ppm": str(tmp_path / "repository"),
+        "/etc/ppm/": f"{tmp_path}/",
+        "4859d663": '"$id"',
+        "--project hello": "--project alpha",
+        "--environment tools": "--environment team",
+    }.items():
+        assert written in typed
+        typed = typed.replace(written, here)
+    readme.paste(typed, tmp_path, {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+    assert own_files(new) == filled.before
+    assert own_files(root) == filled.before
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import re
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from support import wheels
-from support.clients import Installer, Machine, run
+from support import readme, wheels
+from support.clients import Installer, Machine, machine, run
 from support.evidence import until
 from support.servers import Server, ppmctl
 
@@ -97,6 +98,24 @@ def test_unused_releases(serve: Callable[..., Server], new_machine: Callable[...
     assert done.stderr == ""
     before = ppmctl(*unused, "1y").stderr
     assert f"counted only since {TODAY.isoformat()}" in before
+
+
+def test_the_commands_of_the_documentation(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """The command that counts for ever is ended by a signal, as systemd ends it."""
+    server = serve()
+    assert server.upload(wheels.wheel("sea-maps", "1.0")).status_code == 200
+    admin = machine(tmp_path / "home", server)
+    typed = "".join(block for section in readme.blocks("docs/statistics.md").values() for block in section)
+    forever = "ppmctl stats count --log /var/log/nginx/ppm/requests.log --every 60s"
+    for written, here in {
+        forever: f"timeout --preserve-status --signal TERM 3 {forever}",
+        "/var/log/nginx/ppm/requests.log": str(server.root / "requests" / "requests.log"),
+        "/srv/ppm": str(server.root),
+    }.items():
+        assert written in typed
+        typed = typed.replace(written, here)
+    printed = readme.paste(typed, admin.home, {**admin.environ, "PPMCTL_INDEX": server.url})
+    assert "sea-maps" in printed
 
 
 def test_stats_alone_and_its_subcommands(index: Server) -> None:

@@ -102,6 +102,22 @@ def test_a_rotation_loses_no_line(index: Deployed) -> None:
     assert host.run("systemctl is-failed ppm-logs.service", check=False).out == "inactive\n"
 
 
+def test_the_log_of_downloads_is_written_after_a_rotation(index: Deployed) -> None:
+    """nginx's workers open it again as a user who can't list its folder."""
+    host, log = index.host, "/var/log/nginx/ppm/requests.log"
+    for turn in ("first", "second"):
+        agent = {"User-Agent": f"rotated-{turn}"}
+
+        def is_written(agent: dict[str, str] = agent) -> bool:
+            assert index.get("/simple/", headers=agent).status_code == 200
+            return agent["User-Agent"] in host.run(f"cat {log}").out
+
+        eventually(is_written, bool)
+        host.run("logrotate --force /etc/logrotate.d/ppm-requests")
+        assert f"rotated-{turn}" in host.run(f"cat {log}.1").out
+    assert "Permission denied" not in host.run("grep requests.log /var/log/nginx/error.log || true").out
+
+
 def test_the_journal_is_limited(index: Deployed) -> None:
     shown = index.host.run("systemd-analyze cat-config systemd/journald.conf").out
     assert re.findall(r"(?m)^SystemMaxUse=.*", shown) == ["SystemMaxUse=500M"]

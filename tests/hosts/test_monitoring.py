@@ -129,11 +129,13 @@ def faults(index: Deployed) -> Iterator[tuple[str, Callable[[], object], Callabl
     def record(name: str, *options: str) -> Callable[[], object]:
         return lambda: index.ppmctl(f"operation record {name} {' '.join(options)}")
 
-    yield "PpmBackupMissing", run(f"rm -f {ROOT}/operations/backup.json"), record("backup")
+    for name in ("backup", "drill"):
+        yield f"Ppm{name.capitalize()}Missing", run(f"rm -f {ROOT}/operations/{name}.json"), record(name)
     for name, hours in (("backup", 49), ("drill", 8 * 24 + 1)):
         path = f"{ROOT}/operations/{name}.json"
         record(name)()
-        yield f"Ppm{name.capitalize()}Failed", record(name, "--failed", "full"), record(name)
+        unit = {"backup": "ppm-backup.service", "drill": "ppm-backup-drill.service"}[name]
+        yield f"Ppm{name.capitalize()}Failed", run(f"systemctl start ppm-failed@{unit}.service"), record(name)
         yield (
             f"Ppm{name.capitalize()}Old",
             lambda path=path, hours=hours: change(index, path, lambda text: aged(text, hours=hours)),
