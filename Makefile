@@ -68,9 +68,9 @@ compose-config: $(VENV)/.hosts ## render docker/settings.yml into docker/local, 
 
 # Twenty minutes of their own, before each release: hosts on a bucket behind a balancer, kills between any two requests to
 # a bucket, a volume that moves between compose and a host, a lost host that is restored on a bare one, each role alone,
-# the installed collection, and a second of fuzzing for each target (`make fuzz` does more).
+# and the installed collection.
 LONG = tests/hosts/test_bucket.py tests/e2e/test_bucket_kills.py tests/docker/test_data.py tests/hosts/test_roles.py \
-	tests/hosts/test_backup.py tests/hosts/test_collection.py tests/e2e/test_fuzzing.py
+	tests/hosts/test_backup.py tests/hosts/test_collection.py
 
 test: needs $(VENV)/.dev $(VENV)/.fuzz ## run all tests but those of test-long; as root, first install the Debian packages that they need
 	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) $(addprefix --ignore=,$(LONG)) \
@@ -88,7 +88,7 @@ test-hosts: needs $(VENV)/.dev ## run only the tests on hosts in containers
 test-docker: needs $(VENV)/.dev ## run only the tests of the images and of docker compose
 	@exec $(BIN)/pytest $(ARGS) tests/docker
 
-test-long: needs $(VENV)/.dev $(VENV)/.fuzz ## run the longest tests, before a release
+test-long: needs $(VENV)/.dev ## run the longest tests, before a release
 	@BUCKET_CHANGES=all exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) $(LONG)
 
 # from the start, as mutmut keeps the results of earlier tests; ARGS='ppmctl.index.store.*' tries those alone again

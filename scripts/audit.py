@@ -47,11 +47,11 @@ class Unavailable(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(description="Look up every pin of locks/ in an advisory database.")
+    parser = argparse.ArgumentParser(description="Look up every pin of all locks in an advisory database.")
     parser.add_argument("--service", choices=_SERVICES, default="pypi")
     parser.add_argument("root", nargs="?", type=Path, default=Path())
     options = parser.parse_args(arguments)
-    pins = locked(options.root / "locks")
+    pins = locked(options.root)
     try:
         looked = look_up([*pins, _VULNERABLE], options.service)
     except Unavailable as exc:
@@ -65,13 +65,13 @@ def main(arguments: list[str]) -> int:
     return 1 if problems else 0
 
 
-def locked(folder: Path) -> dict[Pin, tuple[str, ...]]:
-    """Return every pin of every lock, each with the locks that have it."""
+def locked(root: Path) -> dict[Pin, tuple[str, ...]]:
+    """Return every pin of every lock, each with the locks that have it: locks/*.txt, docker/*/requirements.txt."""
     pins: dict[Pin, tuple[str, ...]] = {}
-    for path in sorted(folder.glob("*.txt")):
+    for path in (*sorted(root.glob("locks/*.txt")), *sorted(root.glob("docker/*/requirements.txt"))):
         for pin in read_pins(path.read_text(encoding="utf-8")):
             key = pin.name, str(pin.version)
-            pins[key] = (*pins.get(key, ()), path.name)
+            pins[key] = (*pins.get(key, ()), str(path.relative_to(root)))
     return pins
 
 

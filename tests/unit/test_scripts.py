@@ -253,6 +253,8 @@ print(json.dumps({"dependencies": found, "fixes": []}))
 def audit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
     """Return a function that audits two locks with a program in place of pip-audit, which needs a network."""
     (tmp_path / "locks").mkdir()
+    (tmp_path / "docker" / "s3").mkdir(parents=True)
+    (tmp_path / "docker" / "s3" / "requirements.txt").write_text("first==1.0 \\\n    --hash=sha256:aa\n")
     (tmp_path / "locks" / "one.txt").write_text(LOCK)
     (tmp_path / "locks" / "two.txt").write_text(LOCK.partition("second")[0])
     (tmp_path / "pip_audit.py").write_text(PIP_AUDIT)
@@ -269,17 +271,23 @@ def audit(tmp_path: Path) -> Callable[..., tuple[int, str]]:
 
 def test_an_audit_looks_up_every_pin_of_every_lock(audit: Callable[..., tuple[int, str]]) -> None:
     """Also two versions of a package, for other Pythons and platforms."""
-    assert audit() == (0, "3 pins of one.txt, two.txt; problems: 0.\n")
+    assert audit() == (0, "3 pins of docker/s3/requirements.txt, locks/one.txt, locks/two.txt; problems: 0.\n")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"more": {**KNOWN, "name": "second", "version": "2.1"}}, "second==2.1 (one.txt): PYSEC-1, fixed in 1.24.2"),
+        (
+            {"more": {**KNOWN, "name": "second", "version": "2.1"}},
+            "second==2.1 (locks/one.txt): PYSEC-1, fixed in 1.24.2",
+        ),
         ({"known": None}, "does not know that urllib3==1.24.1 is vulnerable: it has no advisory of it"),
         ({"skipped": "urllib3"}, "does not know that urllib3==1.24.1 is vulnerable: not found"),
-        ({"skipped": "first"}, "first==1.0 (one.txt, two.txt): not looked up: not found"),
-        ({"left_out": "second"}, "second==2.0 (one.txt): not looked up: pip-audit left it out"),
+        (
+            {"skipped": "first"},
+            "first==1.0 (locks/one.txt, locks/two.txt, docker/s3/requirements.txt): not looked up: not found",
+        ),
+        ({"left_out": "second"}, "second==2.0 (locks/one.txt): not looked up: pip-audit left it out"),
         ({"is_down": True}, "No lock was audited: pip-audit printed no result:\n    no network"),
         ({"is_down": True}, "It needs a network, and the advisories of the public index (--service pypi or osv)."),
     ],
