@@ -38,6 +38,10 @@ options:
     description: Whether an nginx.conf or a default site that was changed on the host may be replaced.
     type: bool
     default: false
+  state:
+    description: What the message says about the host.
+    type: str
+    default: Nothing was changed on this host
 author: The ppm developers
 """
 RETURN = """
@@ -263,6 +267,7 @@ def main() -> None:
             "domain": {"type": "str", "required": True},
             "ports": {"type": "list", "elements": "int", "required": True},
             "replace": {"type": "bool", "default": False},
+            "state": {"type": "str", "default": "Nothing was changed on this host"},
         },
         supports_check_mode=True,
     )
@@ -273,7 +278,7 @@ def main() -> None:
     found = list(problems(nginx, given["files"], domain, given["ports"], **more))
     if found:
         listed = "\n".join(f"  - {problem}" for problem in found)
-        module.fail_json(msg=f"Nothing was changed on this host. The problems:\n{listed}")
+        module.fail_json(msg=f"{given['state']}. The problems:\n{listed}")
     module.exit_json(changed=False, is_new=not is_ours(nginx))
 
 

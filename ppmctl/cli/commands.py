@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -137,6 +138,9 @@ def _error(exc: Exception | KeyboardInterrupt) -> PpmError:
             f"This command runs where the volume is, and this ppmctl lacks what a server needs ({exc.name}).",
             hint=f"Run it there: --on ssh://HOST or docker://CONTAINER; or install it here: {with_extra('server')}",
         )
+    if isinstance(exc, PermissionError) and exc.filename:
+        path = Path(os.fsdecode(exc.filename))
+        return PpmError(f"{path} can't be used: {exc.strerror}.", hint=files.access_hint(path))
     if message := files.disk_error(exc):
         return PpmError(message, hint=_DISK_HINT)
     return Bug(exc)

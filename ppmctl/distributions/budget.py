@@ -55,6 +55,11 @@ class ArchiveBudget:
         if leaves_root(name):
             raise InvalidDistribution(f"its member {shown(name)} would leave the folder that it is unpacked into.")
 
+    def require_folders(self, count: int) -> None:
+        """Raise InvalidDistribution if the members of the archive are in that many different folders."""
+        if count > MAX_MEMBERS:
+            raise InvalidDistribution(f"its members are in more than {MAX_MEMBERS} folders.")
+
     def require_size(self, unpacked: int) -> None:
         """Raise InvalidDistribution if it unpacks to at least `unpacked` bytes, and this is too much."""
         if unpacked > self._allowed:

@@ -127,6 +127,7 @@ class StrictZip:
         for path in itertools.chain(folders, files):
             for parent in itertools.takewhile(lambda parent: parent not in checked, _parents(path)):
                 checked.add(parent)
+            self._budget.require_folders(len(checked))
         for path in itertools.chain(checked, folders):
             if path in files:
                 raise InvalidDistribution(f"its member {shown(files[path])} is a file and a folder.")

@@ -417,6 +417,16 @@ def test_an_archive_has_a_maximal_number_of_members(
         inspect(tmp_path, made)
 
 
+def test_an_archive_has_a_maximal_number_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each member may have 64 of its own, and each has to be kept and compared."""
+    members = {f"{'/'.join(f'{member}-{depth}' for depth in range(6))}/x.py": b"" for member in range(3)}
+    monkeypatch.setattr(budget, "MAX_MEMBERS", 19)  # 18, and .dist-info
+    inspect(tmp_path, wheels.wheel("x", "1.0", files=members))
+    monkeypatch.setattr(budget, "MAX_MEMBERS", 18)
+    with pytest.raises(InvalidDistribution, match="its members are in more than 18 folders"):
+        inspect(tmp_path, wheels.wheel("x", "1.0", files=members))
+
+
 @pytest.mark.parametrize(
     ("headers", "reason"),
     [
