@@ -300,10 +300,17 @@ def test_an_unexpected_exception_is_reported_as_a_bug(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_file_of_another_user_is_no_bug(tmp_path: Path) -> None:
+def test_a_file_of_another_user_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """For root there is none, so it is raised here."""
-    error = commands._error(PermissionError(13, "Permission denied", str(tmp_path)))
-    assert (error.exit_code, error.message) == (1, f"{tmp_path} can't be used: Permission denied.")
+
+    def refuse(**_options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(cli, "main", refuse)
+    assert run(["serve"]) == 1
+    assert f"{tmp_path} can't be used: Permission denied." in capsys.readouterr().err
 
 
 def test_an_interruption_has_its_own_exit_code(
