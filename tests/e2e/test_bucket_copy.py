@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from support import backups as made
 from support import buckets, environments, readme, servers, wheels
 from support.backups import own_files
 from support.buckets import Bucket
 from support.servers import Server, ppmctl
+from support.stock import links, stock_pypiserver
 
 from ppmctl.storage import bucket as storage
 from ppmctl.storage import configured
@@ -173,6 +175,12 @@ def test_an_index_is_copied_to_a_bucket_while_it_is_served_and_back(
     assert pages(back) == pages(root)
     assert [item for item in check(back, bucket) if "search" not in item["where"]] == []
     assert copy(back, bucket, "--from", bucket.address)["files"] == 0
+
+    with stock_pypiserver(back / "packages", tmp_path / "stock.log") as url:  # which leaves ppm and the bucket
+        for project in ("alpha", "beta", "heavy"):
+            served = {path.name for path in (back / "packages" / project).glob("*.whl")}
+            assert {name for name in links(f"{url}/simple/{project}/") if name.endswith(".whl")} == served != set()
+        assert "delta" not in requests.get(f"{url}/packages/", timeout=60).text, "it is quarantined"
 
 
 @pytest.fixture(scope="module")

@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
-import subprocess
-from collections.abc import Callable, Iterator
-from html import unescape
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urljoin
 
 import requests
 from support import wheels
-from support.clients import BIN, Installer, Machine, Real, publish
-from support.evidence import until
-from support.servers import Server, free_port, ppmctl
-
-
-@contextlib.contextmanager
-def stock_pypiserver(packages: Path, log: Path) -> Iterator[str]:
-    """Run pypiserver without ppm on a folder; yield its URL."""
-    port = free_port()
-    command = [BIN / "pypi-server", "run", "-p", str(port), "-i", "127.0.0.1", "--hash-algo", "sha256"]
-    with log.open("wb") as output:
-        process = subprocess.Popen([*command, "-a", ".", "-P", ".", packages], stdout=output, stderr=output)
-    url = f"http://127.0.0.1:{port}"
-
-    def is_up() -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(requests.ConnectionError):
-            return requests.get(f"{url}/health", timeout=5).ok
-        return False
-
-    try:
-        until(is_up, "pypiserver answers")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def links(url: str) -> dict[str, tuple[str, str]]:
-    """Return a page's files: by name, the URL and the sha256."""
-    page = requests.get(url, timeout=60)
-    page.raise_for_status()
-    files = {}
-    for href, text in re.findall(r'<a href="([^"]+)">([^<]+)</a>', page.text):
-        target, _, digest = urljoin(page.url, unescape(href)).partition("#sha256=")
-        assert unquote(target).rpartition("/")[2] == unescape(text)
-        files[unescape(text)] = (target, digest)
-    return files
+from support.clients import Installer, Machine, Real, publish
+from support.servers import Server, ppmctl
+from support.stock import links, stock_pypiserver
 
 
 def test_a_stock_pypiserver_serves_the_same_files(
