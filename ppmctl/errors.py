@@ -13,6 +13,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_BUG = 3
 EXIT_CREDENTIALS = 4
+EXIT_BUSY = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_INTERRUPTED = 130
 
 # What code that reads JSON raises when the JSON does not have the expected form.

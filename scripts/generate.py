@@ -117,7 +117,8 @@ _ANSWERS = (
     "What was done before it failed, such as files that were published, is beside `error` in the same document.",
     "",
     "The exit code is the same with and without `--json`: 0 done, 1 failed, 2 wrong usage, 3 a bug in ppm, 4 a",
-    "credential is missing, wrong or has not the right that is needed, 130 interrupted.",
+    "credential is missing, wrong or has not the right that is needed, 75 the same is being done already, 130",
+    "interrupted.",
 )
 
 

@@ -204,7 +204,7 @@ def _hidden(text: str, ports: list[int]) -> Iterator[str]:
         for address, *options in own:
             if "ipv6only=off" in options and address.startswith("["):
                 yield f"listen {address} ipv6only=off takes IPv4 too, which the index listens on; remove that option."
-            if "proxy_protocol" in options and not address.startswith("127."):
+            if "proxy_protocol" in options:
                 yield f"listen {address} proxy_protocol is for all sites of that port; use a port of its own for it."
         has_wildcard = any(re.fullmatch(r"\*?:?\d*|\[::\]:\d+|0\.0\.0\.0:\d+", address) for address, *_ in own)
         if (has_wildcard or not listens) and not any(re.search(r"[A-Za-z0-9~*]", name) for name in names):
@@ -215,6 +215,9 @@ def _hidden(text: str, ports: list[int]) -> Iterator[str]:
 
 
 def _port(address: str) -> int:
+    """Return the port of a listen directive's address; 0 for a Unix socket, and for an address of the loopback."""
+    if re.match(r"unix:|127\.|\[::1\]", address):
+        return 0
     port = re.search(r":(\d+)$|^(\d+)$", address)
     return int(port[1] or port[2]) if port else 80
 
@@ -230,7 +233,7 @@ def _servers(text: str) -> Iterator[tuple[list[list[str]], list[str]]]:
             end += 1
         block = text[start.end() : end]
         listens = [found.split() for found in re.findall(r"(?m)(?:^|[;{}\s])listen\s+([^;]+);", block)]
-        names = re.findall(r"(?m)(?:^|[;{}\s])server_name\s+([^;]+);", block)
+        names = re.findall(r"(?m)(?:^|[;{}\s])(?:server_name|include)\s+([^;]+);", block)  # a file may have the name
         yield listens, [name for found in names for name in found.split()]
 
 

@@ -15,12 +15,14 @@ from ppmctl import files
 from ppmctl.backup import content, staging
 from ppmctl.backup.restic import NoRepository, Repository
 from ppmctl.backup.snapshot import BEFORE, TAG, Keep
-from ppmctl.errors import PpmError
+from ppmctl.errors import EXIT_BUSY, PpmError
 from ppmctl.index.layout import Volume
 
 
 class Busy(PpmError):
     """The same is being done already; this one is not recorded as a failure."""
+
+    exit_code = EXIT_BUSY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def cli(verbose: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 130 interrupted."""
+    """Run `ppmctl` and exit: 0 done, 1 failed, 2 usage, 3 a bug, 4 credentials, 75 busy, 130 interrupted."""
     if os.getpid() == 1:  # in a container: process 1 ignores SIGTERM by default, so a stop would wait for its timeout
         signal.signal(signal.SIGTERM, _end)
     if names := os.environ.get("PPMCTL_NAMES"):  # of files on the machine where `--on` was typed

@@ -35,7 +35,7 @@ def list_(root: Path) -> Answer:
 @operation.command()
 @click.argument("name", type=click.Choice(operation_result.NAMES))
 @click.option("--failed", metavar="REASON", help="It failed for this reason; without this option it succeeded.")
-@click.option("--if-changed", is_flag=True, help="Only if the last result was another: success and not failure.")
+@click.option("--if-changed", is_flag=True, help="Only a failure after a success, or a success after a failure.")
 @volume_command
 def record(root: Path, name: str, failed: str | None, if_changed: bool) -> Answer:
     """Record that an operation ended, for programs that ppmctl does not run itself, such as certbot."""
@@ -43,9 +43,9 @@ def record(root: Path, name: str, failed: str | None, if_changed: bool) -> Answe
 
     volume = find_volume(root)
     result = OperationResult(name=name, succeeded=failed is None, detail=failed or "")
-    last = operation_result.read(volume, name)
-    if if_changed and last is not None and last.succeeded == result.succeeded:
-        return Answer(last.to_json(), lambda: output.data(f"Unchanged: {name} {_ended(last)}."))
+    last = operation_result.read(volume, name) or OperationResult(name=name, succeeded=True)
+    if if_changed and last.succeeded == result.succeeded:
+        return Answer(last.to_json(), lambda: output.data(f"Not recorded: {name} {_ended(last)} before, too."))
     recorded = operation_log.record(volume, actor(), result)
     return Answer(recorded.to_json(), lambda: output.data(f"Recorded: {name} {_ended(recorded)}."))
 

@@ -57,10 +57,10 @@ def all_projects(bucket: Bucket) -> list[str]:
     return sorted(files | {keys.project_of_head(key) for key in bucket.keys(keys.HEADS)})
 
 
-def strays(bucket: Bucket, project: str, head: Head) -> list[Listed]:
+def strays(bucket: Bucket, project: str, head: Head, *, older_than: timedelta = STRAY_AFTER) -> list[Listed]:
     """Return the project's objects that its head does not name, and that no upload may still be about to name."""
     named = {key for _suffix, _filename, key in named_objects(project, head)}
-    old = datetime.now(UTC) - STRAY_AFTER
+    old = datetime.now(UTC) - older_than
     return [each for each in bucket.listing(keys.packages(project)) if each.key not in named and each.modified < old]
 
 
@@ -103,7 +103,7 @@ def _project(
             found.append(Difference(where=keys.names(keys.shard(project)), what=f"does not have {project}"))
         found += _objects(store.volume, bucket, project, version.head, hashes=hashes)
         found += _folder(store, mirror, project, version)
-    elif mirror.applied_tag(project):
+    elif (noted := mirror.applied(project)) and not strays(bucket, project, noted.head, older_than=timedelta(0)):
         found.append(Difference(where=keys.head(project), what="is missing in the bucket", repair=REBUILD))
     left = strays(bucket, project, version.head if version else Head())
     if version is None and is_named:

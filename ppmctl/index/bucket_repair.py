@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Lock
 
 from ppmctl import events
@@ -62,14 +63,19 @@ class BucketRepair:
             self.problems.append(f"{what}: {bucket_check.NO_HEAD_REPAIR}")
             return
         for stray in strays:
-            if self._bucket.modified(stray.key) == stray.modified:  # not uploaded again since the listing
+            now = self._bucket.modified(stray.key)
+            # not uploaded again since the listing; some services tell the time of one object without milliseconds
+            if now is not None and abs(now - stray.modified) < timedelta(seconds=1):
                 self._bucket.delete(stray.key)
                 self._note(self.removed, stray.key)
 
     def _lost_head(self, project: str) -> Version | None:
-        """Write a head that the bucket lost, as this node applied it last, and return it; None if it has none."""
+        """Write a head that the bucket lost, as this node applied it last, and return it.
+
+        None if this node has none, or if it lacks a file that another node has published since.
+        """
         noted = self._mirror.applied(project)
-        if noted is None:
+        if noted is None or bucket_check.strays(self._bucket, project, noted.head, older_than=timedelta(0)):
             return None
         try:
             tag = self._bucket.create(keys.head(project), noted.content)

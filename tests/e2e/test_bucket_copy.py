@@ -416,6 +416,13 @@ def test_a_lost_head_deletes_nothing_and_is_written_again_by_a_node_that_has_it(
     assert "packages/alpha/ has files, and the bucket has no head of the project" in problem
     assert [item["where"] for item in check(empty, bucket)] == ["packages/alpha/"]
     assert {(item["where"], item["repair"]) for item in check(root, bucket)} == {(head, "ppmctl index rebuild")}
+    later = "packages/alpha/00/published-by-another-node.whl"  # after this node has read the head
+    node_of(bucket).write(later, b"")
+    set_age(bucket, later, timedelta(days=2))
+    done = rebuild(root, bucket, expect=1)
+    assert (done["uploaded"], done["cleaned"], len(done["problems"])) == ([], [], 1)
+    node_of(bucket).delete(later)
+
     done = rebuild(root, bucket)
     assert (done["uploaded"], done["cleaned"], done["problems"]) == ([head], [], [])
     assert {key: bucket.content(key) for key in bucket.objects()} == before

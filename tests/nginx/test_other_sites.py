@@ -36,6 +36,7 @@ def etc(tmp_path: Path) -> Path:
         (folder / name).mkdir(parents=True)
     (folder / "nginx.conf").write_text(DEBIAN)
     (folder / "mime.types").write_text("types { text/html html; }\n")
+    (folder / "snippets" / "n.conf").write_text("server_name n.example;\n")
     (folder / "snippets" / "other.conf").write_text("root /var/www/other;\n")
     (folder / "sites-available" / "default").write_text(DEFAULT)
     (folder / "sites-enabled" / "default").symlink_to("../sites-available/default")
@@ -80,6 +81,8 @@ def test_sites_that_fit_are_no_problem(problems: Problems, etc: Path) -> None:
     (etc / "conf.d" / "inside.conf").write_text(
         "# listen 192.0.2.1:28080;\nserver { listen 127.0.0.1:28080 default_server; }\n"
         f"server {{ listen 127.0.0.3:29000; server_name {rendering.DOMAIN}; listen unix:/run/x.sock; }}\n"
+        "server { listen unix:/run/y.sock proxy_protocol; listen [::1]:28443 proxy_protocol; }\n"
+        "server { listen 28080; include snippets/n.conf; }\n"
         "server { listen 28080; server_name 192.0.2.1; }\nserver { listen 28080; server_name ~^www; }\n"
     )
     assert problems() == []

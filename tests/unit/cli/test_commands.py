@@ -578,6 +578,18 @@ def test_json_results(
     assert json.loads(capsys.readouterr().out.replace(root, "ROOT")) == expected
 
 
+def test_a_result_is_recorded_if_it_changed(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
+    """So a success that followed no failure is none of an operation that was not due."""
+    record = ["operation", "record", "certificate", "--if-changed", "--root", str(volume.root)]
+    printed = []
+    for options in ([], ["--failed", "one"], ["--failed", "two"], [], []):
+        assert run([*record, *options]) == 0
+        printed.append(capsys.readouterr().out.partition(":")[0])
+    assert printed == ["Not recorded", "Recorded", "Not recorded", "Recorded", "Not recorded"]
+    lines = [json.loads(line)["result"] for line in volume.audit.read_text().splitlines()]
+    assert lines == ["one", "done"]
+
+
 def test_init_writes_settings_once(tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert run(["init", "--root", str(root)]) == 0
