@@ -178,7 +178,7 @@ class Reads:
 class Stream(threading.Thread):
     """A client that repeats a task, numbered from 0, with a pause in between, at most `most` times."""
 
-    def __init__(self, kind: str, task: Callable[[int], object], *, pause: float = 0.0, most: int = 10_000) -> None:
+    def __init__(self, kind: str, task: Callable[[int], object], *, pause: float = 0.0, most: int = 100_000) -> None:
         super().__init__(name=kind, daemon=True)
         self.kind = kind
         self.failures: list[str] = []
