@@ -110,8 +110,12 @@ def load_lock(text: str, *, where: str) -> tuple[Pylock, dict[str, Any]]:
 
 def _require_no_secret(url: str, where: str) -> None:
     if direct_url.secret(url):
+        try:
+            at = f" at {urlsplit(url).hostname}"
+        except ValueError:  # it is no valid URL either
+            at = ""
         raise UsageError(
-            f"{where} has a URL at {urlsplit(url).hostname} with a credential in it, which every user could read.",
+            f"{where} has a URL{at} with a credential in it, which every user could read.",
             hint="Lock without credentials in URLs: put them into netrc.",
         )
 

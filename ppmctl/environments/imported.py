@@ -119,7 +119,10 @@ def _read(text: str) -> tuple[Requirement, str]:
 
 def _named(url: str) -> str:
     """Return NAME @ URL for a URL that has the name of its project in it. Raise UsageError for another."""
-    base, fragment = urldefrag(url)
+    try:
+        base, fragment = urldefrag(url)
+    except ValueError as exc:  # such as a bracket that is not closed
+        raise UsageError(f"It is no valid URL: {exc}.") from exc
     name = ""
     if egg := _EGG.search(fragment):
         name, fragment = unquote(egg["name"]), _EGG.sub("", fragment).lstrip("&")
