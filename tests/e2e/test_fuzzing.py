@@ -1,4 +1,4 @@
-"""A short run of the fuzzer for each target: FUZZ_SECONDS for all of them together, by default 3 minutes."""
+"""A short run of the fuzzer for each target: FUZZ_SECONDS for all of them together, by default a second for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import fuzz
 import pytest
 from fuzz.__main__ import run
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "180"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "0"))
 
 
 @pytest.mark.parametrize("name", fuzz.TARGETS)
