@@ -96,12 +96,12 @@ def test_a_volume_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away; the containers' tests do too")
 @pytest.mark.parametrize("foreign", [".", "packages", "locks/root", "credentials/htpasswd", "audit.jsonl", "ppm.yml"])
 def test_a_volume_of_another_user_is_refused_in_one_line(foreign: str, tmp_path: Path) -> None:
     """Guards against an index that starts, and fails at the first upload or login.
 
     The error has the folder's owner, the process's user, and two remedies. Nothing is created or changed.
+    (The test gives files away, so it needs root.)
     """
     reachable(tmp_path)
     root = tmp_path / "root"

@@ -165,13 +165,18 @@ def cases(*clients: str) -> list[Any]:
     ]
 
 
+class _PipParser(configparser.RawConfigParser):
+    """Reads names of options as pip's documentation describes them."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr.lower().replace("_", "-")
+
+
 def read(client: str, content: bytes) -> Any:
     text = content.decode("utf-8-sig", "surrogateescape")
     if client in ("uv", "poetry"):
         return tomllib.loads(text.replace("\r\n", "\n"))
-    parser = configparser.RawConfigParser()
-    if client == "pip":
-        parser.optionxform = lambda name: name.lower().replace("_", "-")  # type: ignore[method-assign, assignment]  # as in its documentation
+    parser = _PipParser() if client == "pip" else configparser.RawConfigParser()
     parser.read_string(text)
     return {name: dict(parser.items(name)) for name in parser.sections()}
 

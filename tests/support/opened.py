@@ -15,13 +15,13 @@ def main() -> None:
     sys.path.pop(0)  # this file's folder: the program must not import from it
     from ppmctl.cli.commands import main as ppmctl
 
-    opened = open(log, "w", encoding="utf-8")  # noqa: SIM115 - it ends with the process
+    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and isinstance(arguments[0], str | os.PathLike):
             path = os.fspath(arguments[0])
             if path.endswith((".whl", ".tar.gz", ".zip")):
-                opened.write(f"{path}\n")
+                os.write(opened, f"{path}\n".encode())
 
     sys.addaudithook(hook)
     ppmctl()
