@@ -203,8 +203,8 @@ def get(settings: Settings) -> None:
 
 def record(*, succeeded: bool, detail: str) -> None:
     """Note how a renewal ended: `ppm_operation_succeeded` and webhooks tell it."""
-    time_ = datetime.now(UTC).isoformat(timespec="seconds")
-    PLACE.note(RENEWAL, {"succeeded": succeeded, "detail": detail, "time": time_})
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    PLACE.note(RENEWAL, {"succeeded": succeeded, "detail": detail, "time": now})
 
 
 def wait_until_allowed() -> None:

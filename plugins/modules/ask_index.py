@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ppm.index.plugins.module_utils.ppm_addresses import own_addresses
+
 DOCUMENTATION = """
 module: ask_index
 short_description: ask an index as a client does
@@ -106,12 +108,6 @@ def ask(domain: str, address: str, *, tls: bool, pem: str, is_public: bool) -> s
     return ""
 
 
-def own_addresses(first: str) -> list[str]:
-    """Return an address and the others of this machine: another site may have the loopback's for itself."""
-    done = subprocess.run(["hostname", "--all-ip-addresses"], capture_output=True, text=True, timeout=60, check=False)
-    return [first, *done.stdout.split()]
-
-
 def dates(path: str) -> tuple[datetime, datetime]:
     """Return when the first certificate of a file begins and ends. Raise OSError or ValueError."""
     done = subprocess.run(
@@ -169,7 +165,8 @@ def main() -> None:
             )
         result["late"] = f"{end:%Y-%m-%d}" if is_late(begin, end, now) else ""
     problem = ""
-    for address in own_addresses(given["address"]) if given["address"] else [""]:
+    # another site may have the loopback's address for itself
+    for address in [given["address"], *own_addresses()] if given["address"] else [""]:
         try:
             asked = ask(
                 given["domain"], address, tls=given["tls"], pem=result["certificate"], is_public=given["is_public"]

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.ppm.index.plugins.module_utils.ppm_addresses import own_addresses
+
 DOCUMENTATION = """
 module: try_nginx
 short_description: try nginx's configuration with the other sites of a host
@@ -257,8 +259,7 @@ def addresses_of(domain: str) -> frozenset[str]:
         found = {str(info[4][0]) for info in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)}
     except OSError:
         found = set()
-    done = subprocess.run(["hostname", "--all-ip-addresses"], capture_output=True, text=True, timeout=60, check=False)
-    own = frozenset(done.stdout.split())
+    own = frozenset(own_addresses())
     return own & found or own
 
 

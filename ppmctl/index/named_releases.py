@@ -18,17 +18,11 @@ from ppmctl.index.store import Store
 Named = Mapping[tuple[str, Version], str]  # a project's release → the environment that names it
 
 
-def projects(store: Store) -> list[str]:
-    """Return the names of all projects, also of those that only other nodes of a bucket have."""
-    if store.mirror is not None:
-        store.mirror.names()
-    return store.projects()
-
-
 def read(store: Store) -> Named:
     """Return the releases that the environments name exactly, in any revision, unless they were deleted."""
     named: dict[tuple[str, Version], str] = {}
-    for project in projects(store):
+    store.pull_names()
+    for project in store.projects():
         if environment_of(project) is None:
             continue
         store.pull(project)

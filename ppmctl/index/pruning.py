@@ -141,13 +141,14 @@ def plan(store: Store, rules: Rules, usage: Usage, *, now: datetime | None = Non
         raise UsageError(why, hint="Use --keep and --prereleases.")
     now = now or datetime.now(UTC)
     state, named = _State.read(store.volume), named_releases.read(store)
+    planner = _Planner(rules=rules, usage=usage, state=state, named=named, now=now)
     steps: list[Step] = []
-    for project in named_releases.projects(store):
+    for project in store.projects():
         if environment_of(project) is None and any(fnmatchcase(project, glob) for glob in rules.projects):
             store.pull(project)
             content = project_folder.read(store.volume, project)
             if content is not None and not content.status.is_quarantined:
-                steps += _steps(_releases(content), rules, usage, state, named, now)
+                steps += planner.steps(_releases(content))
     return steps
 
 
@@ -204,27 +205,71 @@ def _releases(content: Folder) -> list[_Release]:
     ]
 
 
-def _steps(
-    releases: list[_Release], rules: Rules, usage: Usage, state: _State, named: Named, now: datetime
-) -> Iterator[Step]:
-    listed = [release for release in releases if not release.is_yanked]
-    finals = [release for release in listed if not release.version.is_prerelease]
-    latest = max(finals or listed, key=lambda release: release.version, default=None)
-    surplus = _surplus(finals, rules.keep)
-    for release in releases:
-        environment = named.get((release.project, release.version))
-        if release.is_yanked:
-            yield from _after_waiting(release, latest, rules, usage, state, environment, now)
-            continue
-        why = _reason(release, rules, usage, surplus, now)
-        if not why or release is latest:
-            continue
+@dataclass(frozen=True, kw_only=True)
+class _Planner:
+    """Decides what to do with the releases of a project."""
+
+    rules: Rules
+    usage: Usage
+    state: _State
+    named: Named
+    now: datetime
+
+    def steps(self, releases: list[_Release]) -> Iterator[Step]:
+        listed = [release for release in releases if not release.is_yanked]
+        finals = [release for release in listed if not release.version.is_prerelease]
+        latest = max(finals or listed, key=lambda release: release.version, default=None)
+        surplus = _surplus(finals, self.rules.keep)
+        for release in releases:
+            environment = self.named.get((release.project, release.version))
+            if release.is_yanked:
+                yield from self._after_waiting(release, latest, environment)
+                continue
+            why = self._reason(release, surplus)
+            if not why or release is latest:
+                continue
+            if environment:
+                yield release.step("keep", f"the environment {environment} names it")
+            elif any(self.state.has_undone(file) for file in release.files):
+                yield release.step("keep", "it was unyanked after an earlier run")
+            else:
+                yield release.step("yank", why)
+
+    def _reason(self, release: _Release, surplus: set[Version]) -> str:
+        """Return the rule that selects a release, or ""."""
+        rules = self.rules
+        if release.version in surplus:
+            return f"not among the newest {rules.keep} of {release.version.major}.{release.version.minor}"
+        age = self.now - release.uploaded
+        if rules.prereleases is not None and release.version.is_prerelease and age > rules.prereleases:
+            return f"a pre-release older than {rules.prereleases.days} days"
+        if rules.unused is not None and age > rules.unused and self._is_unused(release, rules.unused):
+            return f"not installed for {rules.unused.days} days"
+        return ""
+
+    def _is_unused(self, release: _Release, unused: timedelta) -> bool:
+        """Return whether no install was counted for so long; what was not counted for so long is not known."""
+        limit, since, last = (self.now - unused).date(), self.usage.since, self._last_install(release)
+        return since is not None and since <= limit and (last is None or last < limit)
+
+    def _last_install(self, release: _Release) -> date | None:
+        return self.usage.of(release.project, str(release.version))
+
+    def _after_waiting(self, release: _Release, latest: _Release | None, environment: str | None) -> Iterator[Step]:
+        """Yield the removal of a release that a run yanked long enough ago, or why it stays."""
+        yanked = self.state.yanked(release)
+        if yanked is None or self.now - yanked < self.rules.wait:
+            return
+        last, is_final = self._last_install(release), not release.version.is_prerelease
         if environment:
             yield release.step("keep", f"the environment {environment} names it")
-        elif any(state.has_undone(file) for file in release.files):
-            yield release.step("keep", "it was unyanked after an earlier run")
+        elif latest is None or (is_final and (latest.version < release.version or latest.version.is_prerelease)):
+            yield release.step("keep", "no newer release is left")
+        elif last is not None and last > yanked.date():
+            yield release.step("keep", f"it was installed on {last}, after the yank")
         else:
-            yield release.step("yank", why)
+            why = self.state.files[release.files[0].filename]["why"]
+            yield release.step("remove", f"yanked on {yanked.date()}: {why}")
 
 
 def _surplus(finals: list[_Release], keep: int | None) -> set[Version]:
@@ -235,46 +280,3 @@ def _surplus(finals: list[_Release], keep: int | None) -> set[Version]:
     for release in finals:  # sorted by version
         by_series[release.series].append(release.version)
     return {version for versions in by_series.values() for version in versions[:-keep]}
-
-
-def _reason(release: _Release, rules: Rules, usage: Usage, surplus: set[Version], now: datetime) -> str:
-    """Return the rule that selects a release, or ""."""
-    if release.version in surplus:
-        return f"not among the newest {rules.keep} of {release.version.major}.{release.version.minor}"
-    age = now - release.uploaded
-    if rules.prereleases is not None and release.version.is_prerelease and age > rules.prereleases:
-        return f"a pre-release older than {rules.prereleases.days} days"
-    if rules.unused is not None and age > rules.unused and _is_unused(release, rules.unused, usage, now):
-        return f"not installed for {rules.unused.days} days"
-    return ""
-
-
-def _is_unused(release: _Release, unused: timedelta, usage: Usage, now: datetime) -> bool:
-    """Return whether no install was counted for so long; what was not counted for so long is not known."""
-    limit = (now - unused).date()
-    last = usage.of(release.project, str(release.version))
-    return usage.since is not None and usage.since <= limit and (last is None or last < limit)
-
-
-def _after_waiting(
-    release: _Release,
-    latest: _Release | None,
-    rules: Rules,
-    usage: Usage,
-    state: _State,
-    environment: str | None,
-    now: datetime,
-) -> Iterator[Step]:
-    """Yield the removal of a release that a run yanked long enough ago, or why it stays."""
-    yanked = state.yanked(release)
-    if yanked is None or now - yanked < rules.wait:
-        return
-    last, is_final = usage.of(release.project, str(release.version)), not release.version.is_prerelease
-    if environment:
-        yield release.step("keep", f"the environment {environment} names it")
-    elif latest is None or (is_final and (latest.version < release.version or latest.version.is_prerelease)):
-        yield release.step("keep", "no newer release is left")
-    elif last is not None and last > yanked.date():
-        yield release.step("keep", f"it was installed on {last}, after the yank")
-    else:
-        yield release.step("remove", f"yanked on {yanked.date()}: {state.files[release.files[0].filename]['why']}")

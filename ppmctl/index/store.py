@@ -55,6 +55,11 @@ class Store:
         if self.mirror is not None:
             self.mirror.pull(project)
 
+    def pull_names(self) -> None:
+        """Do the same with the list of projects."""
+        if self.mirror is not None:
+            self.mirror.names()
+
     def has_project(self, project: str) -> bool:
         """Return whether the project exists or existed: then its name is never redirected to another index."""
         return self.volume.project(project).is_dir()

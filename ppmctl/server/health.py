@@ -47,8 +47,8 @@ def check(settings: ServerSettings, *, timeout: float = 3.0) -> None:
 
 def check_alive(settings: ServerSettings, *, timeout: float = 3.0) -> None:
     """Check only that the server answers. Raise PpmError: another start of the server may help then."""
-    address = _address(settings)
-    _within(timeout, _server(settings), lambda: unix_http.ask(address, "GET", READS, timeout=timeout))
+    if not unix_http.is_answering(_address(settings), timeout=timeout):
+        raise PpmError(f"{_server(settings)} does not answer.")
 
 
 def check_volume(volume: Volume, *, timeout: float = 3.0) -> None:
