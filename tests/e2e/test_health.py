@@ -32,13 +32,12 @@ class Local:
                 [*PPMCTL, "serve", *options], stderr=log, start_new_session=True, env=self.environ
             )
 
-    def health(self, *, behind: tuple[str, ...] = ()) -> tuple[int, str]:
+    def health(self, *options: str, behind: tuple[str, ...] = ()) -> tuple[int, str]:
         if behind:
-            done = subprocess.run(
-                [*behind, *PPMCTL, "health"], capture_output=True, text=True, timeout=60, env=self.environ
-            )
+            command = [*behind, *PPMCTL, "health", *options]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=self.environ)
         else:
-            done = run_ppmctl(["health"], env=self.environ, timeout=60)
+            done = run_ppmctl(["health", *options], env=self.environ, timeout=60)
         (line,) = (done.stdout + done.stderr).splitlines()
         return done.returncode, line
 
@@ -127,7 +126,9 @@ def test_a_server_that_hangs_or_was_killed(alone: Local) -> None:
     """It does not answer, then it is killed, and a second one starts with the first one's leftovers."""
     os.killpg(alone.process.pid, signal.SIGSTOP)
     code, line = alone.health()
+    hanging = alone.health("--alive")
     os.killpg(alone.process.pid, signal.SIGCONT)
+    assert hanging == (1, f"ppmctl: The server at unix:{alone.path} does not answer.")
     assert code == 1
     assert f"The server at unix:{alone.path}" in line
     assert alone.health()[0] == 0
@@ -155,6 +156,7 @@ def test_a_missing_page(served: Local) -> None:
         1,
         f"ppmctl: The list of projects, {page}, can't be used: No such file or directory.",
     )
+    assert served.health("--alive") == (0, "ok: the server answers"), "a new start would not help"
     ppmctl("index", "rebuild", "--root", str(served.root))
     assert served.health()[0] == 0
 
