@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ import pytest
 import yaml
 from support import composed, evidence, planted, streams, wheels
 from support.composed import APPLICATION, INSIDE, SOCKETS, WEB, Composed
-from support.load import Reads, Reply, Row, Stream, during, keeping, table
+from support.load import Reads, Reply, Row, Stream, during, keeping, settle, table
 from support.servers import JSON, clean_environment
 from support.streams import Made
 
@@ -34,8 +34,7 @@ from testbed.clients import Client
 SIMPLE = f"{INSIDE}/simple/"
 SERVICES = (SOCKETS, APPLICATION, "pruner", WEB)
 CRASHES = 3
-PAUSE = 1.5  # seconds between two crashes: nginx repeats an upload only once
-STOP_SECONDS = 30  # for an idle service; compose.yml allows a busy one 90
+STOP_SECONDS = 30  # for an idle service; compose.yml allows a busy one more
 PROGRAMS = Path(sys.executable).parent
 CHECKSUMS = "find packages credentials audit.jsonl -type f -not -name .lock -print0 | sort -z | xargs -0 sha256sum"
 
@@ -350,9 +349,10 @@ def test_an_application_that_crashes_over_and_over(
     uploads = [Uploads(index, f"uploaded-{number}") for number in range(3)]
     clients = [Stream("read", reads.ask, pause=0.03) for _ in range(2)]
     clients += [Stream("upload", one, pause=0.02) for one in uploads]
+    crash = partial(crashes, index, APPLICATION, tuple(clients))
     clients += installs(client, index)
     least = {"read": 300, "upload": 100, "pip": 2, "uv": 2}
-    row = during(f"crash of {APPLICATION}", partial(crashes, index, APPLICATION), clients, least=least)
+    row = during(f"crash of {APPLICATION}", crash, clients, least=least)
     figures.extend(table([row]))
     assert row.failures == ()
     assert sum(len(one.done) for one in uploads) >= 20
@@ -372,20 +372,25 @@ def test_a_web_server_that_crashes_over_and_over(
     """Connections break, but no acknowledged upload is lost, and pip and uv succeed with retries."""
     uploads = [Uploads(index, f"uploaded-{number}", may_break=True) for number in range(3)]
     clients = [Stream("upload", one, pause=0.02) for one in uploads]
+    crash = partial(crashes, index, WEB, tuple(clients))
     clients += installs(client, index, PIP_RETRIES="10", UV_HTTP_RETRIES="10")
     least = {"upload": 100, "pip": 2, "uv": 2}
-    row = during(f"crash of {WEB}", partial(crashes, index, WEB), clients, least=least)
+    row = during(f"crash of {WEB}", crash, clients, least=least)
     report(figures, row, uploads)
     assert row.failures == ()
     require_complete(index, [made for one in uploads for made in one.done])
     reads.ask_all()
 
 
-def crashes(index: Composed, service: str) -> None:
-    """Kill a service during uploads, and again each time after it was restarted and is healthy."""
+def crashes(index: Composed, service: str, clients: Sequence[Stream]) -> None:
+    """Kill a service during uploads, and again each time after it was restarted and is healthy.
+
+    nginx repeats an upload only once, so those that a crash has interrupted end before the next crash.
+    """
     chance = random.Random(evidence.seed())
     for _ in range(CRASHES):
-        time.sleep(PAUSE + chance.uniform(0, 1))
+        settle(clients)
+        time.sleep(chance.uniform(0, 1))
         box = index.compose.container(service)
         before = composed.restarts(box)
         composed.crash(box)
@@ -453,14 +458,17 @@ def test_no_read_and_no_upload_fails_while_a_service_is_replaced(
         if service == WEB and ("kill",) in steps:
             continue
 
-        def replace_it(steps: tuple[tuple[str, ...], ...] = steps) -> None:
+        clients = [Stream("read", reads.ask, pause=0.03) for _ in range(2)]
+        clients += [Stream("upload", one, pause=0.02) for one in uploads]
+
+        def replace_it(
+            steps: tuple[tuple[str, ...], ...] = steps, clients: tuple[Stream, ...] = tuple(clients)
+        ) -> None:
             for step in steps:
                 index.compose.call(*step, service)
             index.compose.wait(service)
-            time.sleep(PAUSE)
+            settle(clients)
 
-        clients = [Stream("read", reads.ask, pause=0.03) for _ in range(2)]
-        clients += [Stream("upload", one, pause=0.02) for one in uploads]
         with keeping(index.wire, f"/simple/{planted.PROJECT}/") as kept:
             clients += kept
             rows.append(during(f"{name} {service}", replace_it, clients, least={"read": 50, "upload": 12}))

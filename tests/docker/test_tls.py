@@ -241,7 +241,7 @@ def test_the_first_certificate_is_issued_and_served(index: TlsDeployment) -> Non
     ends = re.search(r"^ppm_certificate_end_timestamp_seconds (\S+)$", metrics, re.MULTILINE)
     assert ends
     assert float(ends[1]) == served.ends
-    eventually(index.has_renewed, lambda renewed: renewed is True, seconds=30)
+    eventually(index.has_renewed, lambda renewed: renewed is True, seconds=60)
 
 
 def test_plain_http_redirects_to_https_and_refuses_uploads(index: TlsDeployment) -> None:
@@ -400,7 +400,7 @@ def test_reasons_for_no_certificate_while_nginx_serves_on(index: TlsDeployment, 
     index.certbot("rm", "/var/lib/certbot/failures")
     index.compose.call("restart", "certbot")
     eventually(index.certificate, lambda served: served.serial != before.serial, seconds=60)
-    eventually(index.has_renewed, lambda renewed: renewed is True, seconds=30)
+    eventually(index.has_renewed, lambda renewed: renewed is True, seconds=60)
     assert index.compose.container("nginx").id == box.id
 
 

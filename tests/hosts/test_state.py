@@ -37,7 +37,7 @@ OWNERS_AND_MODES = {
     "/opt/ppm/releases": ("root", "root", 0o755),
     "/usr/local/bin/ppmctl": ("root", "root", 0o755),
     "/var/log/nginx/access.log": ("www-data", "adm", 0o640),
-    "/var/log/nginx/ppm": ("root", "ppm", 0o2750),
+    "/var/log/nginx/ppm": ("root", "ppm", 0o2751),
 }
 
 KEY = "/etc/ppm/tls/privkey.pem"

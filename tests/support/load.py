@@ -22,7 +22,7 @@ from support.raw import basic
 from support.streams import Made
 
 _CHANGING = frozenset({"date"})  # headers that differ between equal answers
-_START_SECONDS = 120.0
+_WAIT_SECONDS = 120.0
 _PIECES = 20  # pieces of a body that is sent slowly
 
 
@@ -238,10 +238,16 @@ def running(streams: Sequence[Stream]) -> Iterator[None]:
             stream.join()
 
 
+def settle(streams: Sequence[Stream]) -> None:
+    """Wait until each stream has ended the task that is running now, so that no task meets two events."""
+    before = [len(stream.spans) for stream in streams]
+    _wait(lambda: all(len(one.spans) > ended for one, ended in zip(streams, before, strict=True)), streams)
+
+
 def _wait(condition: Callable[[], bool], streams: Sequence[Stream]) -> None:
-    until = time.monotonic() + _START_SECONDS
+    until = time.monotonic() + _WAIT_SECONDS
     while not condition():
-        assert time.monotonic() < until, [stream.failures or stream.kind for stream in streams if not stream.spans]
+        assert time.monotonic() < until, [(stream.kind, len(stream.spans), stream.failures) for stream in streams]
         time.sleep(0.01)
 
 
