@@ -76,16 +76,29 @@ def test_the_script_drains_before_it_runs_a_command(
 ) -> None:
     text = (rendered(ppm_upstream="none") / "usr/local/lib/ppm/drain-nginx").read_text()
     script = tmp_path / "drain-nginx"
-    script.write_text(text.replace("/run/nginx.draining", str(site.places.draining)))
+    for place, here in {"/run/nginx.draining": site.places.draining, "/run/nginx.pid": site.places.pid}.items():
+        assert place in text
+        text = text.replace(place, str(here))
+    script.write_text(text)
     context = ssl.create_default_context(cafile=str(site.ca))
     wire = Wire(domain=DOMAIN, address="127.0.0.1", port=site.port, auth=site.auth, context=context)
 
-    def reload() -> None:
-        command = f"test -e {site.places.draining} && kill -HUP {site.nginx.pid}"
-        for _ in range(2):
-            subprocess.run(["sh", script, "sh", "-c", command], timeout=60, check=True)
+    def drained(command: str) -> None:
+        command = f"test -e {site.places.draining} && {command}"
+        subprocess.run(["sh", script, "sh", "-c", command], timeout=60, check=True)
 
-    with keeping(wire, "/simple/", pause=0) as kept:
-        row = during("two reloads", reload, kept, least={"kept": 400})
-    assert row.failures == ()
+    def reload() -> None:
+        for _ in range(2):
+            drained(f"kill -HUP {site.nginx.pid}")
+
+    def late() -> None:
+        """Reload a nginx that obeys after three seconds, as on a busy machine."""
+        drained(f"kill -STOP {site.nginx.pid}; kill -HUP {site.nginx.pid}; (sleep 3; kill -CONT {site.nginx.pid}) &")
+
+    for event in (reload, late):
+        with keeping(wire, "/simple/", pause=0) as kept:
+            row = during(event.__name__, event, kept, least={"kept": 400})
+        assert row.failures == (), event.__name__
     assert not site.places.draining.exists()
+    failed = subprocess.run(["sh", script, "false"], timeout=60, check=False)
+    assert failed.returncode == 1, "a failed reload is told"

@@ -82,6 +82,10 @@ class Places:
         return self.folder / "etc" / "nginx" / "nginx.conf"
 
     @property
+    def pid(self) -> Path:
+        return self.folder / "nginx.pid"
+
+    @property
     def draining(self) -> Path:
         return self.folder / "nginx.draining"
 
@@ -113,7 +117,7 @@ def place(rendered: Path, tree: Tree, places: Places, *, root: str = "/srv/ppm",
         "/etc/nginx/": f"{places.configuration.parent}/",
         "/etc/ppm/tls/": f"{places.tls}/",
         "/run/ppm/ppm.sock": str(places.socket),
-        "/run/nginx.pid": str(places.folder / "nginx.pid"),
+        "/run/nginx.pid": str(places.pid),
         "/run/nginx.draining": str(places.draining),
         "/var/log/nginx/": f"{places.logs}/",
         "/var/lib/ppm/acme": str(places.acme),
