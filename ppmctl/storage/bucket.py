@@ -34,10 +34,15 @@ _RETRIES: dict[str, Any] = {
     "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=1), "base": 2},
 }
 _CHUNK = 5 << 20  # bytes; larger files are sent in parts of this size
-_ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT", "gs": "GOOGLE_BASE_URL"}
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+}
 _ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP"}
 _VARIABLES = (
-    *("ENDPOINT_URL", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION", "SKIP_SIGNATURE"),
+    *("ENDPOINT_URL_S3", "ENDPOINT_URL", "ENDPOINT"),
+    *("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "REGION", "SKIP_SIGNATURE"),
     *("SERVICE_ACCOUNT", "BASE_URL", "STORAGE_ACCOUNT_NAME", "STORAGE_ACCOUNT_KEY", "STORAGE_ENDPOINT"),
 )
 
@@ -276,15 +281,16 @@ def _config(scheme: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 def _may_use_http(scheme: str, environ: Mapping[str, str]) -> bool:
     """Return whether the endpoint is reached without TLS: on the loopback, or if the environment allows it."""
-    endpoint = urlsplit(environ.get(_ENDPOINTS[scheme], ""))
-    if endpoint.scheme != "http" or environ.get(_ALLOW_HTTP[scheme], "").lower() in ("true", "1"):
-        return endpoint.scheme == "http"
-    if not _is_loopback(endpoint.hostname or ""):
-        raise UsageError(
-            f"{_ENDPOINTS[scheme]} is http, which shows everyone on the way what is stored.",
-            hint=f"Use https, or allow it on a network that only you use: {_ALLOW_HTTP[scheme]}=true",
-        )
-    return True
+    endpoints = {name: urlsplit(environ.get(name, "")) for name in _ENDPOINTS[scheme]}
+    without_tls = {name: endpoint for name, endpoint in endpoints.items() if endpoint.scheme == "http"}
+    is_allowed = environ.get(_ALLOW_HTTP[scheme], "").lower() in ("true", "1")
+    for name, endpoint in without_tls.items():
+        if not is_allowed and not _is_loopback(endpoint.hostname or ""):
+            raise UsageError(
+                f"{name} is http, which shows everyone on the way what is stored.",
+                hint=f"Use https, or allow it on a network that only you use: {_ALLOW_HTTP[scheme]}=true",
+            )
+    return bool(without_tls)
 
 
 def _is_loopback(host: str) -> bool:

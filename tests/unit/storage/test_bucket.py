@@ -84,6 +84,21 @@ def test_http_is_accepted_on_the_loopback_and_where_the_environment_allows_it() 
     Bucket("s3://bucket/prefix", environ={**far, "AWS_ALLOW_HTTP": "true"})
 
 
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("s3://bucket", "AWS_ENDPOINT"),
+        ("s3://bucket", "AWS_ENDPOINT_URL_S3"),
+        ("az://container", "AZURE_ENDPOINT"),
+        ("az://container", "AZURE_STORAGE_ENDPOINT"),
+        ("gs://bucket", "GOOGLE_BASE_URL"),
+    ],
+)
+def test_each_name_of_the_endpoint_is_checked(address: str, name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} is http"):
+        Bucket(address, environ={"AZURE_STORAGE_ACCOUNT_NAME": "a", name: "http://store.example.org:9"})
+
+
 def test_the_address_is_in_the_environment_in_the_settings_or_noted(tmp_path: Path) -> None:
     assert configured.address_of(tmp_path, {}) == ""
     configured.note(tmp_path, "s3://noted")
