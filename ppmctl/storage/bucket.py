@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ppmctl.errors import PpmError, UsageError, with_extra
+from ppmctl.secret import masked
 
 if TYPE_CHECKING:
     from obstore.store import MemoryStore, ObjectStore
@@ -240,7 +241,7 @@ def checked_address(address: str) -> str:
     """Return a bucket's address without a slash at its end. Raise UsageError if it is none."""
     parts = urlsplit(address)
     if parts.scheme not in (*SCHEMES, MEMORY) or not parts.netloc or "@" in parts.netloc or parts.query:
-        raise UsageError(f"{address.partition('?')[0]!r} is not the address of a bucket.", hint=f"One of: {_FORMS}")
+        raise UsageError(f"{masked(address)!r} is not the address of a bucket.", hint=f"One of: {_FORMS}")
     return address.rstrip("/")
 
 

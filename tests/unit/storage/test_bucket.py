@@ -67,12 +67,13 @@ def test_files_are_sent_streamed_listed_and_deleted(bucket: Bucket, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "address", ["", "bucket", "http://b/c", "s3:///prefix", "s3://user:secret@b/p", "s3://b?x=secret"]
+    "address",
+    ["", "bucket", "http://b/c", "s3:///prefix", "s3://user:secret@b/p", "s3://b?x=secret", "s3://secret@b"],
 )
 def test_another_address_is_refused_without_its_secrets(address: str) -> None:
     with pytest.raises(UsageError) as refused:
         checked_address(address)
-    assert "x=secret" not in refused.value.message
+    assert "secret" not in refused.value.message
 
 
 def test_http_is_accepted_on_the_loopback_and_where_the_environment_allows_it() -> None:
