@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 from typing import Any
@@ -12,7 +11,7 @@ from ppmctl.errors import EXIT_INTERRUPTED, PpmError, UsageError
 from testbed import deployment, disposable, playbook
 from testbed.bed import Bed, open_bed
 from testbed.hosts import Wanted
-from testbed.place import CHECKOUT
+from testbed.place import CHECKOUT, short_name
 
 FOLDER = CHECKOUT / ".cache" / "hosts"
 
@@ -121,8 +120,7 @@ def bare_exec(options: argparse.Namespace) -> int:
 
 
 def _bare() -> Bed:
-    name = hashlib.sha256(bytes(FOLDER)).hexdigest()[:8]
-    return open_bed(f"bare-{name}", FOLDER, keep=True)
+    return open_bed(f"bare-{short_name(FOLDER)}", FOLDER, keep=True)
 
 
 def _show(bed: Bed) -> int:

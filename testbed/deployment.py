@@ -8,7 +8,6 @@ a volume of the engine, which stays until `compose-down ARGS=--volumes`. PPM_TAG
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -26,7 +25,7 @@ from testbed.compose import Compose
 from testbed.container import BUILT
 from testbed.engine import Engine, Refusal
 from testbed.errors import BedError
-from testbed.place import CHECKOUT, of_this_cache
+from testbed.place import CHECKOUT, of_this_cache, short_name
 
 DOMAIN, USER = "localhost", "admin"
 FOLDER = CHECKOUT / ".compose"
@@ -125,8 +124,7 @@ def down(*, volumes: bool) -> bool:
 
 
 def _open_stay() -> Stay:
-    name = hashlib.sha256(bytes(FOLDER)).hexdigest()[:8]
-    return stay(f"compose-{name}", keeper=FOLDER)
+    return stay(f"compose-{short_name(FOLDER)}", keeper=FOLDER)
 
 
 def _deployment(here: Stay) -> Compose:

@@ -6,7 +6,6 @@ every name to it. Scripts find what they need in .host/: `url`, `ca.pem`, `crede
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import socket
@@ -23,7 +22,7 @@ from testbed.bed import Bed, open_bed
 from testbed.errors import BedError
 from testbed.hosts import Host, Wanted, wait_until_up
 from testbed.machine import CA_BUNDLE
-from testbed.place import CHECKOUT
+from testbed.place import CHECKOUT, short_name
 
 DOMAIN = "localhost"
 FOLDER = CHECKOUT / ".host"
@@ -98,8 +97,7 @@ def down() -> None:
 
 
 def _open() -> Bed:
-    name = hashlib.sha256(bytes(FOLDER)).hexdigest()[:8]
-    return open_bed(f"host-{name}", FOLDER, keep=True)
+    return open_bed(f"host-{short_name(FOLDER)}", FOLDER, keep=True)
 
 
 def _new(bed: Bed, port: int | None) -> Host:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from testbed.errors import BedError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(__file__).resolve().parent
+MACHINE_ID = Path("/etc/machine-id")
 
 # The folders of administrators' programs are missing from many users' PATH, and sometimes from root's.
 ENVIRONMENT = {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
@@ -26,7 +28,16 @@ def cache() -> Path:
 
 def of_this_cache() -> str:
     """Return a short name of the cache, for things outside of it: two caches do not know each other's leases."""
-    return hashlib.sha256(bytes(cache() / "engine")).hexdigest()[:8]
+    return short_name(cache() / "engine")
+
+
+def short_name(path: Path) -> str:
+    """Return a short name of a path on this machine: another machine with the same path may use the same engine."""
+    try:
+        machine = MACHINE_ID.read_bytes().strip()
+    except OSError:
+        machine = b""
+    return hashlib.sha256(bytes(path) + b"\0" + (machine or platform.node().encode())).hexdigest()[:8]
 
 
 def need(what: str) -> None:

@@ -158,6 +158,19 @@ def test_a_lease_with_a_keeper_is_valid_while_its_folder_exists(cache: Path, tmp
     assert lease.live() == {}
 
 
+def test_equal_paths_of_two_machines_have_different_names(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may use one engine, and must not see each other's containers."""
+    machine = cache / "machine-id"
+    monkeypatch.setattr(place, "MACHINE_ID", machine)
+    names = set()
+    for content in (b"", b"1234\n", b"5678\n"):
+        machine.write_bytes(content)
+        names |= {place.short_name(cache), place.short_name(cache)}
+    machine.unlink()
+    assert len(names) == 3
+    assert place.short_name(cache) in names
+
+
 # the engine
 
 
