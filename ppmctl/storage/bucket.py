@@ -35,6 +35,7 @@ _RETRIES: dict[str, Any] = {
     "backoff": {"init_backoff": timedelta(milliseconds=50), "max_backoff": timedelta(seconds=1), "base": 2},
 }
 _CHUNK = 5 << 20  # bytes; larger files are sent in parts of this size
+_PARTS = 3  # of one file that are in memory and sent at the same time
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
@@ -151,7 +152,7 @@ class Bucket:
     def _put(self, key: str, content: bytes | Path) -> None:
         try:
             with self._request("write", key):
-                self._bulk.put(key, content, chunk_size=_CHUNK)
+                self._bulk.put(key, content, chunk_size=_CHUNK, max_concurrency=_PARTS)
         except FileNotFoundError as exc:
             raise self._missing(exc) from exc
 
