@@ -197,6 +197,23 @@ def hold_apt(host: Host) -> None:
     evidence.until(lambda: not host.run("test -e /root/locked", check=False).code, "the lock is held")
 
 
+# Kills a restore as soon as it replaces files, with all that it has started.
+INTERRUPT = """\
+systemctl stop ppm-prune.timer ppm.socket ppm.service
+systemd-run --quiet --collect --unit=interrupted ppmctl backup restore --force --snapshot {snapshot}
+while systemctl is-active --quiet interrupted.service; do
+    if [ -e {root}/backup/restore/step ]; then systemctl kill --signal KILL interrupted.service; fi
+done
+test -e {root}/backup/restore/step
+"""
+
+
+def interrupt_a_restore(index: Deployed, snapshot: str) -> None:
+    command = INTERRUPT.format(snapshot=snapshot, root=ROOT)
+    evidence.until(lambda: not index.host.run(command, check=False).code, "a restore was interrupted", seconds=300)
+    assert "was interrupted" in index.host.run("ppmctl backup create 2>&1", check=False).out
+
+
 @pytest.mark.timeout(1800)  # it provisions a bare host, and in a new session another one before
 def test_a_lost_host_is_restored_on_a_bare_one(
     new_deployed: Callable[..., Deployed],
@@ -259,9 +276,10 @@ def test_a_lost_host_is_restored_on_a_bare_one(
     assert "-e ppm_restore_force=true" in " ".join(again.output.split())
     assert again.host.changed == 0
     snapshots = json.loads(restored.ppmctl("backup list --json"))["snapshots"]
-    forced = restored.play(RESTORE, ppm_snapshot=snapshots[0]["id"], ppm_restore_force=True, **variables)
+    interrupt_a_restore(restored, snapshots[0]["id"])
+    completed = restored.play(RESTORE, **variables)
     assert pages(restored) == listed, "what was published after the restore is only in the backup before it"
     assert "before-restore" in restored.ppmctl("backup list")
-    for run in (provisioned, backed_up, result, again, forced):
+    for run in (provisioned, backed_up, result, again, completed):
         assert password not in run.output
         assert "PRIVATE KEY" not in run.output

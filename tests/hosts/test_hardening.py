@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from support.deployed import Deployed, eventually
+from support.deployed import SITE, Deployed, eventually
 
 from testbed.hosts import Host
 
@@ -153,17 +153,28 @@ def hardened(
     host.run(f"{SERVER.format(8098)}; {SERVER.format(8099)}")
     for port in PORTS:
         eventually(functools.partial(is_open, host, port), bool)
-    index.runs = [index.play(**WANTED), index.play(**WANTED)]
+    index.runs = [
+        index.play(**WANTED, leave_out=("ppm_ssh_hardening",)),
+        index.play(**WANTED),
+        index.play(**WANTED),
+        index.play(SITE, "--tags", "service", **WANTED),
+    ]
     return index
 
 
 def test_the_firewall_accepts_only_what_it_should(hardened: Deployed) -> None:
     """Ports of SSH are found, whatever they are; a refused client gets an answer at once."""
-    assert hardened.second.changed == ()
     ports = {port: is_open(hardened.host, port) for port in PORTS}
     assert ports == {22: True, 2222: True, 80: True, 443: True, 8098: True, 8099: False}
     assert hardened.host.run(LOCALLY.format(8099), check=False).code == 0
     assert hardened.get("/simple/").status_code == 200
+
+
+def test_only_new_rules_are_tried(hardened: Deployed) -> None:
+    """Those of SSH are switched on later; then nothing changes, and the services alone can be asked for."""
+    tried = "hardening : Plan to undo it"
+    assert [run.changed.count(tried) for run in hardened.runs] == [1, 1, 0, 0]
+    assert [run.changed for run in hardened.runs[2:]] == [(), ()]
 
 
 def test_settings_of_the_hardening(hardened: Deployed) -> None:
