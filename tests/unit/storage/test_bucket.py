@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ppmctl.errors import UsageError
+from ppmctl.server.setting_table import SETTINGS
 from ppmctl.storage import configured, keys
 from ppmctl.storage.bucket import Bucket, Changed, Exists, NotChanged, checked_address
 
@@ -64,6 +67,16 @@ def test_files_are_sent_streamed_listed_and_deleted(bucket: Bucket, tmp_path: Pa
     bucket.delete("packages/p/1/f", "packages/p/1/f")
     with pytest.raises(FileNotFoundError):
         list(bucket.stream("packages/p/1/f"))
+
+
+def test_uploads_of_all_threads_need_little_memory(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(bucket, "_bulk", SimpleNamespace(put=lambda *_arguments, **options: sent.append(options)))
+    bucket.upload("f", tmp_path / "file")
+    threads = next(setting.default for setting in SETTINGS if setting.name == "threads")
+    assert threads * sent[0]["chunk_size"] * sent[0]["max_concurrency"] <= 256 << 20, "of a limit of 1 GB"
 
 
 @pytest.mark.parametrize(
