@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotDone
@@ -16,6 +17,7 @@ from ppmctl.index.layout import SERVED, TOMBSTONE
 from ppmctl.index.store import Store
 from ppmctl.server.settings import ServerSettings
 from ppmctl.storage import keys
+from ppmctl.storage.bucket import Unavailable
 
 _LARGE = 8 << 20  # bytes; smaller files are never redirected
 _URL_WORKS = 300  # seconds
@@ -54,7 +56,8 @@ class BucketFiles:
             return response
         if self._redirects and owner == filename and record.size > _LARGE and self._mirror is not None:
             key = keys.file(project, record.sha256, filename)
-            return _redirect(self._mirror.bucket.signed_url(key, seconds=_URL_WORKS))
+            with contextlib.suppress(Unavailable):  # the account may not sign, for example
+                return _redirect(self._mirror.bucket.signed_url(key, seconds=_URL_WORKS))
         self._fetch(project, filename)
         return None
 

@@ -203,7 +203,7 @@ class Bucket:
         with self._request("sign", key):
             try:
                 return str(obstore.sign(store, "GET", key, timedelta(seconds=seconds)))
-            except TypeError as exc:
+            except (TypeError, ValueError) as exc:  # which of them depends on the library's release
                 raise self._unavailable(exc) from exc
 
     @contextlib.contextmanager

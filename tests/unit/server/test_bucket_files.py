@@ -239,6 +239,14 @@ def test_only_large_files_are_redirected(here: Store, other: Store, monkeypatch:
     assert ask(f"/packages/large/{LARGE[0]}").status_code == 200, "it is on the disk now"
 
 
+def test_a_file_is_fetched_if_its_url_can_not_be_signed(here: Store, other: Store) -> None:
+    """A store in memory signs no URL, as an account without the right to sign."""
+    put(other, LARGE)
+    request = Request(EnvironBuilder(path=f"/packages/large/{LARGE[0]}").get_environ())
+    answer = whole(reader(here, storage_redirect="true").answer(request, ANYONE), request)
+    assert (answer.status_code, answer.get_data()) == (200, LARGE[1])
+
+
 def test_nginx_sends_a_file_that_is_compared(here: Store) -> None:
     assert behind_nginx(here).headers["X-Accel-Redirect"] == PATH
     assert "Cache-Control" not in behind_nginx(here).headers, "nginx has its own"
