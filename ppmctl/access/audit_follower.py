@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ppmctl import files
@@ -19,12 +20,14 @@ from ppmctl.access import audit_files, audit_query, shared_audit
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
 from ppmctl.index.layout import Volume
 from ppmctl.storage import configured, keys
+from ppmctl.storage.bucket import Found, Unavailable
 
 log = logging.getLogger(__name__)
 
 EVERY, SELDOM, FIND_EVERY = 2.0, 60.0, 30.0  # seconds: a busy node, one that is idle, and to look for new nodes
 _IDLE_SHARE = 20  # an idle node is asked again after this part of the time for which it has been idle
-_MOST_BYTES = 32 << 20  # of the lines that are sorted at once
+_MOST_LINES = 4000  # of a node that are taken over in one step; the last objects may have more
+_READS = 8  # objects that are read at the same time, at most
 _AT_ONCE = 1000  # lines that are appended in one step
 
 # Called with the projects that other nodes changed, or None for all of them. If it raises, it is called again.
@@ -76,21 +79,21 @@ class AuditFollower:
             self._nodes = {name: _Node(number=number, active=now, due=now) for name, number in self._seen().items()}
         if now >= self._find_at:
             self._find()
+        if not self._volume.audit_seen.exists():
+            self._changed(None)  # before the audit, which may be long
+            self._write_numbers()
         lines: list[bytes] = []
         numbers = {name: self._read(name, node, lines) for name, node in self._nodes.items() if node.due <= now}
-        is_new = not self._volume.audit_seen.exists()
-        if lines or is_new:
-            self._changed(None if is_new else _projects(lines))
+        if lines:
+            self._changed(_projects(lines))
             self._append(sorted(lines, key=_time))
         for name, number in numbers.items():
             node = self._nodes[name]
             if number > node.number:
                 node.number, node.active = number, now
             node.due = now + min(max(EVERY / 2, (now - node.active) / _IDLE_SHARE), SELDOM)
-        if lines or is_new:
-            seen = {name: node.number for name, node in self._nodes.items()}
-            self._volume.audit_seen.parent.mkdir(mode=0o700, exist_ok=True)
-            files.write_atomic(self._volume.audit_seen, json.dumps(seen).encode(), sync=True)
+        if lines:
+            self._write_numbers()
             self._may_repeat = False
         return len(lines)
 
@@ -108,16 +111,32 @@ class AuditFollower:
         self._has_looked, self._find_at = True, now + FIND_EVERY
 
     def _read(self, name: str, node: _Node, lines: list[bytes]) -> int:
-        """Add the new lines of a node, and return the number of its last object."""
-        number, size = node.number, sum(map(len, lines))
-        while size < _MOST_BYTES:
-            found = self._bucket.read(keys.audit(name, number + 1))
-            if found is None:
-                break
-            number += 1
-            size += len(found.content)
-            lines += _marked(found.content, name)
+        """Add the next lines of a node, and return the number of their last object. Raise Unavailable without any."""
+        number, enough, at_once = node.number, len(lines) + _MOST_LINES, 1
+        try:
+            while len(lines) < enough:
+                for found in self._read_objects([keys.audit(name, number + each + 1) for each in range(at_once)]):
+                    if found is None:
+                        return number
+                    number += 1
+                    lines += _marked(found.content, name)
+                at_once = min(2 * at_once, _READS)  # a node that is up to date costs one request
+        except Unavailable:
+            if number == node.number:
+                raise
         return number
+
+    def _read_objects(self, names: list[str]) -> Iterator[Found | None]:
+        if len(names) == 1:
+            yield self._bucket.read(names[0])
+            return
+        with ThreadPoolExecutor(len(names)) as pool:
+            yield from pool.map(self._bucket.read, names)
+
+    def _write_numbers(self) -> None:
+        seen = {name: node.number for name, node in self._nodes.items()}
+        self._volume.audit_seen.parent.mkdir(mode=0o700, exist_ok=True)
+        files.write_atomic(self._volume.audit_seen, json.dumps(seen).encode(), sync=True)
 
     def _append(self, lines: list[bytes]) -> None:
         if self._may_repeat:

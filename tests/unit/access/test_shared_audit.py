@@ -8,16 +8,16 @@ import secrets
 import threading
 from collections.abc import Callable, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from ppmctl import files
-from ppmctl.access import audit_log, audit_query, shared_audit
+from ppmctl.access import audit_follower, audit_log, audit_query, shared_audit
 from ppmctl.access.audit_follower import AuditFollower
 from ppmctl.index.layout import Volume
 from ppmctl.storage import configured, keys
-from ppmctl.storage.bucket import Bucket, Unavailable
+from ppmctl.storage.bucket import Bucket, Found, Unavailable
 from ppmctl.webhooks import event
 
 
@@ -57,6 +57,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
 @pytest.fixture
 def new_node(bucket: Bucket, tmp_path: Path) -> Callable[[str], Node]:
     return lambda name: Node(tmp_path / name)
+
+
+def away(*_arguments: object, **_options: object) -> NoReturn:
+    raise Unavailable("The bucket can't be used now.")
 
 
 def in_bucket(bucket: Bucket, node: Node) -> list[list[str]]:
@@ -104,7 +108,7 @@ def test_every_node_has_all_lines_once_and_reports_projects(new_node: Callable[[
     newest = new_node("c")
     newest.follow()
     assert sorted(newest.lines()) == sorted((what, node or b.name) for what, node in b.lines())
-    assert newest.changed == [None]
+    assert newest.changed == [None, {"one", "three"}]
 
 
 def test_lines_of_other_nodes_are_not_sent_again_and_are_no_events(
@@ -144,11 +148,8 @@ def test_lines_survive_a_bucket_that_is_away(
 ) -> None:
     a, b = new_node("a"), new_node("b")
 
-    def refuse(*_arguments: object) -> None:
-        raise Unavailable("The bucket can't be used now.")
-
     with monkeypatch.context() as patched:
-        patched.setattr(bucket, "create", refuse)
+        patched.setattr(bucket, "create", away)
         a.write("one-1.tar.gz")
     assert "not in the bucket yet" in caplog.text
     assert in_bucket(bucket, a) == []
@@ -236,6 +237,45 @@ def test_a_change_that_could_not_be_followed_is_followed_again(new_node: Callabl
     assert b.lines() == []
     assert b.follow() == 1
     assert b.changed == [None, {"one"}]
+
+
+def test_a_new_node_has_all_projects_before_it_reads_the_audit(
+    bucket: Bucket, new_node: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = new_node("a"), new_node("b")
+    a.write("one-1.tar.gz")
+    monkeypatch.setattr(bucket, "read", away)
+    with pytest.raises(Unavailable):
+        b.follow()
+    assert b.changed == [None]
+    b.start_again()
+    with pytest.raises(Unavailable):
+        b.follow()
+    assert b.changed == [None], "once"
+
+
+def test_what_was_read_of_a_long_audit_is_not_read_again(
+    bucket: Bucket, new_node: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failure, and a part at a time: other nodes are followed meanwhile."""
+    monkeypatch.setattr(audit_follower, "_MOST_LINES", 20)
+    a, b = new_node("a"), new_node("b")
+    for number in range(50):
+        a.write(f"one-{number}.tar.gz")
+    read = bucket.read
+
+    def fail_at_ten(key: str, *, unless: str | None = None) -> Found | None:
+        return away() if key == keys.audit(a.name, 10) else read(key, unless=unless)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket, "read", fail_at_ten)
+        assert b.follow() == 9
+        with pytest.raises(Unavailable):
+            b.follow()
+    assert 20 <= b.follow() < 41, "a part"
+    while b.follow():
+        pass
+    assert [what for what, _node in b.lines()] == [f"one-{number}.tar.gz" for number in range(50)]
 
 
 def test_a_node_goes_on_after_old_objects_were_deleted(bucket: Bucket, new_node: Callable[[str], Node]) -> None:
