@@ -64,8 +64,9 @@ class Attempt:
 def write(volume: Volume, *, action: str, by: str, origin: str, what: str, result: str, **more: int) -> None:
     """Append a line. `result` is `done(…)` or the reason of a refusal.
 
-    If the file can't be written, the line goes to the server's log instead. With storage the line of a change is in
-    the bucket when this returns, that of a refusal soon after.
+    If the file can't be written, the line goes to the server's log instead. With storage the line of a change is sent
+    to the bucket before this returns, and that of a refusal soon after. What can't be sent is sent again later by
+    this node, and is lost with its volume.
     """
     texts = {"action": action, "by": by, "from": origin, "what": what, "result": result}
     safe = {key: masked(secret_mask.mask(text))[:_MAX_FIELD] for key, text in texts.items()}
