@@ -203,6 +203,21 @@ def test_both_containers_share_the_volume_the_socket_and_the_sign_that_nginx_run
     assert "/run/nginx/nginx.pid" in stop
 
 
+def test_nothing_that_only_the_bucket_can_repair_stops_a_pod() -> None:
+    """A start of the application succeeds without the bucket; only nginx tells whether a node that runs is ready."""
+    application, nginx = (containers(EVERYTHING)[name] for name in ("application", "nginx"))
+    for probe in ("startupProbe", "livenessProbe"):
+        assert application[probe]["exec"]["command"] == ["ppmctl", "health", "--alive"]
+    assert "readinessProbe" not in application
+    assert nginx["readinessProbe"]["exec"]["command"] == ["health"]
+
+
+def test_a_pod_that_is_not_ready_gets_no_connections() -> None:
+    """Its application starts again, or it ends: other pods serve."""
+    services = [one["spec"] for (kind, _name), one in objects(EVERYTHING).items() if kind == "Service"]
+    assert [service.get("publishNotReadyAddresses", False) for service in services] == [False, False]
+
+
 def test_own_files_of_nginx_replace_those_of_the_image() -> None:
     """A ConfigMap's key has no slash; the volume gives each file its path again."""
     config = objects(EVERYTHING)["ConfigMap", "packages-nginx"]
