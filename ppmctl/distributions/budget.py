@@ -27,6 +27,8 @@ CPU_SECONDS = 10
 CPU_SECONDS_PER_MB = 0.2
 MAX_MEMORY = 256 << 20  # bytes, in addition to the memory of an empty reader
 MAX_SECONDS = 300  # of waiting for a reader
+MAX_ANSWER = 8 << 20  # bytes, of a reader's answer
+MAX_MESSAGE = 2000  # characters, of a message in it
 
 _LEAVES_ROOT = re.compile(r"\0|^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)")
 _FIELD = re.compile(rb"[!-9;-~]+(?=\s*:)")

@@ -188,9 +188,9 @@ def summary(metadata: bytes) -> str:
     return _unfolded(core_metadata(metadata).get("summary"))
 
 
-def one_line(value: object) -> str:
-    """Return `value` as part of a message: one line, printable, without a full stop at the end."""
-    words = " ".join(str(value).split())[:300].rstrip(".")
+def one_line(value: object, *, most: int = 300) -> str:
+    """Return at most `most` characters of `value` for a message: one line, printable, no full stop at the end."""
+    words = " ".join(str(value).split())[:most].rstrip(".")
     return "".join(character if character.isprintable() else "?" for character in words)
 
 

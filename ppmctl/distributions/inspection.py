@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import contextlib
 import functools
 import json
 import os
@@ -29,7 +30,7 @@ from ppmctl.errors import InvalidDistribution
 
 _CHILDREN = min(4, os.cpu_count() or 1)  # at the same time
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # some Pythons need them; nothing else of the environment
-_MAX_ANSWER = 8 << 20  # bytes
+_END_TAKES = 5.0  # seconds at most, of a child that was killed
 
 
 class Ended(Exception):
@@ -116,17 +117,22 @@ class _Child:
             limit = budget.MAX_SECONDS if "path" in request else 4 * request["seconds"]
             if not self._connection.poll(limit):
                 raise Ended(f"takes more than {limit} seconds")
-            answer: dict[str, Any] = json.loads(self._connection.recv_bytes(_MAX_ANSWER))
+            answer: dict[str, Any] = json.loads(self._connection.recv_bytes(budget.MAX_ANSWER))
         except (EOFError, OSError) as exc:
-            raise Ended(_reason(self._process.wait(), request["seconds"])) from exc
+            raise Ended(_reason(self.end(), request["seconds"])) from exc
         if "memory" in answer:
             raise Ended(f"takes more than {budget.MAX_MEMORY >> 20} MB of memory")
+        if "large" in answer:
+            raise Ended(f"gives more than {budget.MAX_ANSWER >> 20} MB")
         return answer
 
-    def end(self) -> None:
+    def end(self) -> int | None:
+        """End the child, if it has not ended itself; return its exit code, or None if it does not end soon."""
         self._connection.close()
         self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_TAKES)
+        return self._process.returncode
 
 
 class _Pool:
@@ -176,7 +182,7 @@ def _pool(process: int) -> _Pool:
     return pool
 
 
-def _reason(code: int, seconds: int) -> str:
+def _reason(code: int | None, seconds: int) -> str:
     if code == -signal.SIGXCPU:
         return f"takes more than {seconds} seconds of processor time"
     if code == -signal.SIGKILL:

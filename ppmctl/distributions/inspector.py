@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ppmctl.distributions import distribution, environment_wheel
+from ppmctl.distributions import budget, distribution, environment_wheel
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import InvalidDistribution
 
@@ -40,7 +40,12 @@ def main() -> None:
             answer = _call(request["call"], request["arguments"])
         else:
             answer = _answer(Path(request["path"]), request["filename"], old=request["old"])
-        connection.send_bytes(json.dumps(answer).encode())
+        connection.send_bytes(_packed(answer))
+
+
+def _packed(answer: dict[str, Any]) -> bytes:
+    content = json.dumps(answer).encode()
+    return content if len(content) <= budget.MAX_ANSWER else json.dumps({"large": True}).encode()
 
 
 def _call(function: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def _answer(path: Path, filename: str, *, old: bool) -> dict[str, Any]:
         if environment_of(dist.name.project) is not None:
             values["revision"] = asdict(environment_wheel.check(dist.name, path))
     except InvalidDistribution as exc:
-        return {"invalid": exc.message}
+        return {"invalid": _short(exc.message)}
     except MemoryError:
         return {"memory": True}
     except OSError as exc:
@@ -78,6 +83,12 @@ def _answer(path: Path, filename: str, *, old: bool) -> dict[str, Any]:
     except Exception as exc:
         return {"invalid": f"{filename} can't be read: {distribution.one_line(repr(exc))}."}
     return values
+
+
+def _short(message: str) -> str:
+    if len(message) <= budget.MAX_MESSAGE:
+        return message
+    return f"{distribution.one_line(message, most=budget.MAX_MESSAGE)}."
 
 
 def _limit(memory: int) -> None:

@@ -100,6 +100,35 @@ def test_too_much_memory_ends_the_child_alone(tmp_path: Path, monkeypatch: pytes
     assert inspection.inspect(path, path.name).name.project == "x"
 
 
+def test_a_long_reason_is_cut(tmp_path: Path) -> None:
+    """The lock's version, which its reader quotes in the reason, is longer than an answer may be."""
+    lock = b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "x"\nversion = "%s"\n' % (b"x" * (9 << 20))
+    about = b'{"format": 2, "name": "ml", "revision": 1, "change": "x", "shared": false, "base": null}'
+    folder = "ppm_env_ml-1.dist-info/ppm-env"
+    made = wheels.wheel("ppm-env-ml", "1", files={f"{folder}/env.json": about, f"{folder}/pylock.toml": lock})
+    path = wheels.write(tmp_path, made)
+    with pytest.raises(InvalidDistribution, match="not a valid pylock") as refused:
+        inspection.inspect(path, path.name)
+    assert len(refused.value.message) <= budget.MAX_MESSAGE + 1
+
+
+def test_a_large_answer_is_not_sent() -> None:
+    with pytest.raises(inspection.Ended, match="gives more than 8 MB"):
+        inspection.call("re:sub", "x", "y" * 5000, "x" * 2000, seconds=9)
+    assert inspection.call("re:sub", "x", "y", "x", seconds=9) == "y"
+
+
+def test_a_child_that_breaks_the_rules_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("x", "1.0"))
+    inspection.inspect(path, path.name)
+    (child,) = children()
+    monkeypatch.setattr(budget, "MAX_ANSWER", 9)
+    with pytest.raises(InvalidDistribution):
+        inspection.inspect(path, path.name)
+    assert child._process.returncode is not None
+    assert children() == []
+
+
 def test_a_child_that_was_killed_is_replaced(tmp_path: Path) -> None:
     path = wheels.write(tmp_path, wheels.wheel("x", "1.0"))
     inspection.inspect(path, path.name)

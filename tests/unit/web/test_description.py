@@ -139,6 +139,13 @@ def test_one_that_takes_too_long_is_plain_text(descriptions: Descriptions, monke
     assert descriptions.show("**a**", "text/x-rst").html == "<p><strong>a</strong></p>\n"
 
 
+def test_one_that_grows_too_long_is_plain_text(descriptions: Descriptions) -> None:
+    text = f".. |a| replace:: {'x' * 4900}\n\n" + "|a| " * 1900
+    shown = descriptions.show(text, "text/x-rst")
+    assert shown.html.startswith('<pre tabindex="0">.. |a| replace::')
+    assert "formatting it gives more than 8 MB" in shown.note
+
+
 def test_one_that_is_too_long_is_cut(descriptions: Descriptions) -> None:
     for content_type in ("text/markdown", "text/plain"):
         shown = descriptions.show("a" * (description.MAX_LENGTH + 9), content_type)
