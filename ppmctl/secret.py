@@ -12,8 +12,11 @@ TOKEN = re.compile(
 )
 # what follows :// in a URL; only a password has quotes in it
 _REST = re.compile(r"(?:[^\s/]*@)?[^\s\"'<>`]*")
-_WITHOUT_SCHEME = re.compile(r"(?<![\w/:@.+-])([\w.+-]+:/?)(?!/)[^\s/@\"']+@(?=[\w\[])")
-_HOST = re.compile(r"(?:[^:@\[\]]*|\[[^\]]*\])(?::[0-9]*)?[^\w@]*")  # a full stop or the like may follow
+# Without an @ at its end, a match skips up to its last word: the words before it would end at the same place.
+_WITHOUT_SCHEME = re.compile(
+    r"(?<![\w/:@.+-])([\w.+-]+:/?)(?!/)(?:[^\s/@\"']++(@)(?=[\w\[])|(?:[^\s/@\"']*[^\s/@\"'\w:.+-])?)"
+)
+_HOST = re.compile(r"(?:[^:@\[\]]*+|\[[^\]]*\])(?::[0-9]*)?[^\w@]*")  # a full stop or the like may follow
 _VALUE = re.compile(r"(?:(?P<name>[^&;=]*)=)?(?P<value>[^&;]*)")
 _PUBLIC = re.compile(r"(?:egg|subdirectory|md5|sha[0-9]+)", re.ASCII)  # what a fragment tells an installer
 
@@ -47,9 +50,14 @@ def masked(text: str) -> str:
 
     Mask a text before it is cut: of half a URL one can't tell what the other half was.
     """
-    first, *others = _WITHOUT_SCHEME.sub(r"\1***@", TOKEN.sub(r"\1***", text)).split("://")
+    shown = _WITHOUT_SCHEME.sub(_without_userinfo, TOKEN.sub(r"\1***", text))
+    first, *others = shown.split("://")
     before = [first, *others]
     return first + "".join(f"://{_masked(scheme, part)}" for scheme, part in zip(before, others, strict=False))
+
+
+def _without_userinfo(match: re.Match[str]) -> str:
+    return f"{match[1]}***@" if match[2] else match[0]
 
 
 def _masked(before: str, after: str) -> str:
