@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from ppmctl.index.freshness import ROOT
 from ppmctl.index.layout import METADATA
 from ppmctl.index.pages import JSON_PAGE
 from ppmctl.index.store import Store
-from ppmctl.server import simple_api
+from ppmctl.server import bucket_files, simple_api
 from ppmctl.server.bucket_files import BucketFiles
 from ppmctl.server.settings import ServerSettings, server_settings
 from ppmctl.server.simple_api import Reader
@@ -245,6 +246,14 @@ def test_a_file_is_fetched_if_its_url_can_not_be_signed(here: Store, other: Stor
     request = Request(EnvironBuilder(path=f"/packages/large/{LARGE[0]}").get_environ())
     answer = whole(reader(here, storage_redirect="true").answer(request, ANYONE), request)
     assert (answer.status_code, answer.get_data()) == (200, LARGE[1])
+
+
+def test_nginx_sends_what_is_on_the_disk_before_an_installer_gives_up() -> None:
+    """It asks a stuck application for longer than a fetch may take, and for less than pip's 15 s."""
+    folder = Path(__file__).parents[3] / "docker" / "nginx" / "bucket" / "etc" / "nginx" / "ppm" / "locations"
+    compared = (folder / "application.conf").read_text().partition("location @compared {")[2].partition("}")[0]
+    (seconds,) = re.findall(r"proxy_read_timeout ([0-9]+)s;", compared)
+    assert bucket_files._PATIENCE < int(seconds) < 15
 
 
 def test_nginx_sends_a_file_that_is_compared(here: Store) -> None:
