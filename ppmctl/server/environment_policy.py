@@ -19,7 +19,16 @@ OWNERS_STATUSES = frozenset({"active", "archived"})
 
 
 def require_change(store: Store, project: str, by: Access) -> None:
-    """Raise Refused (403) where `project` is an environment that this credential may not change."""
+    """Raise Refused (403) where `project` is an environment that this credential may not change.
+
+    What other nodes have changed counts. Raise Unavailable if the bucket can't be asked.
+    """
+    if environment_of(project) is not None:
+        store.pull(project)
+        _require_change_here(store, project, by)
+
+
+def _require_change_here(store: Store, project: str, by: Access) -> None:
     content = _content(store, project)
     if content is None or not environment_files.revisions(content) or owns(content, by):
         return
@@ -30,9 +39,9 @@ def require_change(store: Store, project: str, by: Access) -> None:
 
 
 def may_change(store: Store, project: str, by: Access) -> bool:
-    """Return whether this credential may change the environment `project`."""
+    """Return whether this credential may change the environment `project`, as far as the disk tells: for a page."""
     try:
-        require_change(store, project, by)
+        _require_change_here(store, project, by)
     except Refused:
         return False
     return by.may("publish", project)

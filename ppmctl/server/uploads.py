@@ -18,7 +18,6 @@ from ppmctl.access.account import Actor
 from ppmctl.access.credential_files import Access
 from ppmctl.distributions import attestations, distribution, inspection
 from ppmctl.distributions.distribution import Filename, InvalidDistribution
-from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index.staging import DIGESTS, IncomingFile
 from ppmctl.index.store import Store
@@ -76,9 +75,7 @@ def publish(store: Store, upload: Upload, public_names: PublicNames) -> bool:
         raise Refused(400, "The form has no file in its field 'content'")
     name = _checked_name(upload)
     public_names.require(store, name.project, upload.by)
-    if environment_of(name.project) is not None:
-        store.pull(name.project)  # who may change it can have been changed at another node
-        environment_policy.require_change(store, name.project, upload.by)
+    environment_policy.require_change(store, name.project, upload.by)
     _check_digests(upload, upload.content)
     try:
         # flushes the buffer: this shows whether the disk is full, and `inspect` reads the file

@@ -1,0 +1,94 @@
+"""Shared environments at a node that has not read what another node published of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.environments import revision
+from support.nodes import new_node
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request, Response
+
+from ppmctl.access.account import Actor
+from ppmctl.access.rights import Access
+from ppmctl.distributions import distribution
+from ppmctl.errors import Refused
+from ppmctl.index.store import Store
+from ppmctl.server import package_changes
+from ppmctl.server.package_api import PackageApi
+
+ALICE, MALLORY, ADMIN = (
+    Access(name=name, role=role, created="2026-01-01T00:00:00Z")
+    for name, role in (("alice", "publisher"), ("mallory", "publisher"), ("root", "admin"))
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Store:
+    return new_node(tmp_path / "here", f"memory://{tmp_path.name}")
+
+
+@pytest.fixture
+def other(tmp_path: Path, here: Store) -> Store:
+    return new_node(tmp_path / "other", here.volume.bucket)
+
+
+def publish(store: Store, number: int, *, shared: bool, by: str = "alice") -> None:
+    filename, content = revision("ml", number, "numpy", shared=shared)
+    with store.area.new_file() as received:
+        received.write(content)
+        received.finish()
+        store.put(received, distribution.inspect(received.path, filename), by=by)
+
+
+def ask(store: Store, method: str, path: str, by: Access, **body: str) -> Response:
+    request = Request(EnvironBuilder(path=path, method=method, json=body if method == "PUT" else None).get_environ())
+    answer = PackageApi(store).answer(request, by)
+    assert isinstance(answer, Response)
+    return answer
+
+
+REQUESTS: list[tuple[str, str, dict[str, str]]] = [
+    ("PUT", "/1/yank", {}),
+    ("DELETE", "/1/yank", {}),
+    ("PUT", "/status", {"status": "archived"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), REQUESTS)
+@pytest.mark.parametrize("knows", ["nothing", "that it was shared"])
+def test_only_the_owner_changes_an_environment_that_another_node_published(
+    method: str, path: str, body: dict[str, str], knows: str, here: Store, other: Store
+) -> None:
+    publish(other, 1, shared=knows != "nothing")
+    if knows != "nothing":
+        here.pull("ppm-env-ml")
+        publish(other, 2, shared=False)
+    with pytest.raises(Refused, match="belongs to alice") as refused:
+        ask(here, method, f"/api/packages/ppm-env-ml{path}", MALLORY, **body)
+    assert refused.value.status == 403
+    assert ask(here, method, f"/api/packages/ppm-env-ml{path}", ALICE, **body).status_code == 200
+
+
+CHANGES: list[Callable[[Store, Actor], object]] = [
+    lambda store, actor: package_changes.yank(store, actor, "ppm-env-ml", "1", "why"),
+    lambda store, actor: package_changes.unyank(store, actor, "ppm-env-ml", "1"),
+    lambda store, actor: package_changes.set_status(store, actor, "ppm-env-ml", "archived", ""),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["yank", "unyank", "status"])
+def test_a_form_needs_the_same_right(change: Callable[[Store, Actor], object], here: Store, other: Store) -> None:
+    publish(other, 1, shared=False)
+    with pytest.raises(Refused, match="belongs to alice"):
+        change(here, Actor(name="mallory", origin="here", access=MALLORY))
+    change(here, Actor(name="alice", origin="here", access=ALICE))
+
+
+def test_a_user_with_whom_another_node_shared_it_may_change_it(here: Store, other: Store) -> None:
+    publish(other, 1, shared=False)
+    here.pull("ppm-env-ml")
+    publish(other, 2, shared=True)
+    assert ask(here, "PUT", "/api/packages/ppm-env-ml/1/yank", MALLORY).status_code == 200
