@@ -93,7 +93,7 @@ class EnvironmentChanges:
         self._public_names = public_names
 
     def state(self, name: str) -> State:
-        """Return what there is of an environment."""
+        """Return what the disk has of an environment."""
         content = project_folder.read(self._store.volume, PREFIX + name)
         if content is None or content.status.state in CLOSED:
             return State(name=name, content=content)
@@ -102,8 +102,14 @@ class EnvironmentChanges:
         return State(name=name, content=content, latest=latest)
 
     def visible(self, name: str, by: Access) -> State:
-        """Return the same for a reader: what they may not read never existed."""
-        return self.state(name) if by.may("read", PREFIX + name) else State(name=name)
+        """Return the same for a reader, less than a second old: what they may not read never existed.
+
+        Raise Unavailable if the bucket can't be asked, and the disk does not have it.
+        """
+        if not by.may("read", PREFIX + name):
+            return State(name=name)
+        self._store.cache.require(PREFIX + name)
+        return self.state(name)
 
     def revision(self, state: State, number: int | None = None) -> Revision:
         """Return a revision, deleted or not; by default the latest. Raise Refused (404) if there is none."""

@@ -17,7 +17,10 @@ from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
 from ppmctl.server import package_changes
+from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.package_api import PackageApi
+from ppmctl.server.public_names import PublicNames
+from ppmctl.storage.bucket import Unavailable
 
 ALICE, MALLORY, ADMIN = (
     Access(name=name, role=role, created="2026-01-01T00:00:00Z")
@@ -45,7 +48,8 @@ def publish(store: Store, number: int, *, shared: bool, by: str = "alice") -> No
 
 def ask(store: Store, method: str, path: str, by: Access, **body: str) -> Response:
     request = Request(EnvironBuilder(path=path, method=method, json=body if method == "PUT" else None).get_environ())
-    answer = PackageApi(store).answer(request, by)
+    apis = (PackageApi(store), EnvironmentApi(store, PublicNames()))
+    answer = next(answer for api in apis if (answer := api.answer(request, by)) is not None)
     assert isinstance(answer, Response)
     return answer
 
@@ -92,3 +96,26 @@ def test_a_user_with_whom_another_node_shared_it_may_change_it(here: Store, othe
     here.pull("ppm-env-ml")
     publish(other, 2, shared=True)
     assert ask(here, "PUT", "/api/packages/ppm-env-ml/1/yank", MALLORY).status_code == 200
+
+
+def test_an_environment_is_read_as_another_node_published_it(here: Store, other: Store) -> None:
+    publish(other, 1, shared=True)
+    first = ask(here, "GET", "/api/environments/ml", MALLORY)
+    assert (first.status_code, first.get_etag()) == (200, ("1", False))
+    publish(other, 2, shared=True)
+    assert here.cache.freshness is not None
+    here.cache.freshness._compared.clear()
+    assert ask(here, "GET", "/api/environments/ml", MALLORY).get_etag() == ("2", False)
+
+
+def test_without_the_bucket_an_environment_that_is_not_on_the_disk_is_unknown(
+    here: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_project: str) -> None:
+        raise Unavailable("The bucket does not answer.")
+
+    assert here.mirror is not None
+    monkeypatch.setattr(here.mirror, "pull", fail)
+    with pytest.raises(Unavailable) as refused:
+        ask(here, "GET", "/api/environments/ml", MALLORY)
+    assert refused.value.status == 503
