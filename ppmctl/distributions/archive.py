@@ -10,6 +10,7 @@ import gzip
 import io
 import lzma
 import posixpath
+import re
 import struct
 import tarfile
 import zipfile
@@ -29,6 +30,9 @@ from ppmctl.errors import InvalidDistribution
 _EXTENDED = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_INSTALLED_INFO = re.compile(
+    r"[^/]+\.data/(?:purelib|platlib|data/(?:.*/)?(?:site|dist)-packages)/[^/]+\.dist-info(?:/|$)", re.IGNORECASE
 )
 _ENDS = ("EOFHeaderError", "EmptyHeaderError")  # what tarfile raises at the end of an archive
 _MAX_READS_AT_END = 8  # tarfile goes on reading at the end of a file that is shorter than a header in it claims
@@ -59,7 +63,7 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
     with strict_zip.opened(path) as archive:
         members = archive.members
         folders = {member.split("/", 1)[0] for member in members}
-        infos = [folder for folder in folders if folder.endswith(".dist-info")]
+        infos = [folder for folder in folders if folder.lower().endswith(".dist-info")]
         if len(infos) != 1:
             raise InvalidDistribution(f"it has {len(infos)} .dist-info folders at its top, a wheel has one.")
         info = infos[0]
@@ -69,7 +73,21 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
         for needed in ("METADATA", "WHEEL", "RECORD"):
             if f"{info}/{needed}" not in members:
                 raise InvalidDistribution(f"it has no {info}/{needed}.")
+        _require_one_metadata(members, folders, info.removesuffix(".dist-info"))
         return _read(archive, f"{info}/METADATA")
+
+
+def _require_one_metadata(members: Iterable[str], folders: Iterable[str], own: str) -> None:
+    """Raise InvalidDistribution if other metadata would be installed, from a .data folder. `own` is its right stem.
+
+    pip installs from each of them.
+    """
+    data = re.compile(rf"{re.escape(own)}(-\d[^-]*)?\.data")  # setuptools adds the build number
+    for folder in folders:
+        if folder.lower().endswith(".data") and not data.fullmatch(folder):
+            raise InvalidDistribution(f"its folder {shown(folder)} is not named {own}.data.")
+    for member in filter(_INSTALLED_INFO.match, members):
+        raise InvalidDistribution(f"its member {shown(member)} would be installed as the metadata of a distribution.")
 
 
 def zip_sdist_metadata(path: Path, *, old: bool) -> bytes:

@@ -256,6 +256,31 @@ BAD_WHEELS = {
         lambda: wheels.wheel("x", "1.0", files={"y-1.0.dist-info/METADATA": b"Name: y"})[1],
         ": it has 2 .dist-info folders at its top, a wheel has one.",
     ),
+    "two dist-infos on Windows": (
+        lambda: wheels.wheel("x", "1.0", files={"y-1.0.DIST-INFO/METADATA": b"Name: y"})[1],
+        ": it has 2 .dist-info folders at its top, a wheel has one.",
+    ),
+    **{
+        f"metadata in {folder}": (
+            lambda folder=folder: wheels.wheel("x", "1.0", files={f"x-1.0.data/{folder}/METADATA": b""})[1],
+            " would be installed as the metadata of a distribution.",
+        )
+        for folder in (
+            "purelib/x-1.0.dist-info",
+            "platlib/y-2.0.dist-info",
+            "PURELIB/x-1.0.Dist-Info",
+            "data/lib/python3.12/site-packages/x-1.0.dist-info",
+            "data/Lib/site-packages/y-2.0.dist-info",
+            "data/lib/python3/dist-packages/y-2.0.dist-info",
+        )
+    },
+    **{
+        f"a folder {folder}": (
+            lambda folder=folder: wheels.wheel("x", "1.0", files={f"{folder}/purelib/x.py": b""})[1],
+            f": its folder '{folder}' is not named x-1.0.data.",
+        )
+        for folder in ("y-1.0.data", "x-1.0.DATA", "x.data", ".data")
+    },
     "another project": (
         lambda: wheels.wheel("y", "1.0")[1],
         ": its y-1.0.dist-info is that of another distribution.",
@@ -711,7 +736,9 @@ def test_sizes_up_to_the_limits_are_accepted(tmp_path: Path, monkeypatch: pytest
 
 def test_a_wheel_may_vendor_other_dist_info_folders(tmp_path: Path) -> None:
     """Vendored packages have their own .dist-info folders inside a package."""
-    made = wheels.wheel("x", "1.0", files={"x/_vendor/y-2.0.dist-info/METADATA": b"Name: y", "x/": b""})
+    vendored = "x/_vendor/y-2.0.dist-info/METADATA"
+    folders = ("", "x-1.0.data/purelib/", "x-1.0-2.data/data/share/")
+    made = wheels.wheel("x", "1.0", files={"x/": b"", **{folder + vendored: b"Name: y" for folder in folders}})
     assert inspect(tmp_path, made).name.project == "x"
 
 
