@@ -66,7 +66,7 @@ def _wrong_part(key: str, spec: Mapping[str, Any], given: Any) -> str | None:
 
 
 def _are_globs(globs: list[str]) -> bool:
-    return not any(map(name_glob.problem, globs))
+    return not any(map(name_glob.problem, globs)) and not name_glob.excess(map(name_glob.normalise, globs))
 
 
 def _is_time(text: str) -> bool:

@@ -47,13 +47,16 @@ MUST_BE = {
 }
 NAME_PATTERN = "a pattern of names, such as acme-*"
 OWN_FOLDER = "a folder of the index's own, such as /srv/ppm; this one has other uses"
+_NAME_PATTERNS = (
+    "patterns of names that a name can match, such as acme-*; 50 with * ? or [ ] at most, of 1000 characters together"
+)
 CREDENTIAL_MUST_BE = {
     "name of a user": "letters, digits and . _ @ -",
     "name of a token": "OWNER+PURPOSE, such as ci+deploy",
     "secret": "32 to 200 random characters without spaces (openssl rand -hex 32)",
     "email": "an e-mail address",
-    "projects": "patterns of names that a name can match, such as acme-*",
-    "reads": "patterns of names that a name can match, such as acme-*",
+    "projects": _NAME_PATTERNS,
+    "reads": _NAME_PATTERNS,
     "expires": "a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z",
 }
 

@@ -29,7 +29,7 @@ HEADER = "# What each credential is for; `ppmctl user` and `ppmctl token` write 
 
 _OURS = re.compile(r'("(?:[^"\\]|\\.)*"): (\{.*\})')
 _GUESS = re.compile(r"""["']?([^"':]+?)["']?\s*:""")
-_SHOWN = 80  # characters of a name in the log; what is invalid may be anything
+_SHOWN, _REASON = 80, 200  # characters of a name and a reason in the log; what is invalid may be anything
 _GLOB = re.compile(r"[a-z0-9*?\[\]!-]{1,200}", re.ASCII)
 
 
@@ -73,8 +73,9 @@ def access(blocks: Iterable[Block], path: Path | None = None) -> dict[str, Acces
             try:
                 entry = _access(name, written)
                 problem = "" if times[name] == 1 else f"is defined twice, in lines {_lines(blocks, name)}"
-            except (AttributeError, KeyError, TypeError, ValueError, UsageError):
-                problem = f"is invalid ({block.problem})" if block.problem else "is invalid"
+            except (AttributeError, KeyError, TypeError, ValueError, UsageError) as exc:
+                reason = block.problem or (masked(exc.phrase) if isinstance(exc, UsageError) else "")
+                problem = f"is invalid ({reason[:_REASON]})" if reason else "is invalid"
             if not problem:
                 entries[name] = entry
             elif path is not None:
@@ -176,6 +177,8 @@ def _projects(written: list[str]) -> tuple[str, ...]:
     globs = tuple(dict.fromkeys(map(name_glob.normalise, written)))
     if not all(map(_GLOB.fullmatch, globs)):
         raise ValueError(written)
+    if reason := name_glob.excess(globs):
+        raise UsageError(f"A list of projects has {reason}.")
     return globs
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Literal
 
 from ppmctl.access import secret_mask
@@ -107,10 +107,19 @@ class Access:
         if action not in _RIGHTS[self.role]:
             return False
         if project is not None or action == "manage":
-            scopes = [self.reads] if action == "read" else [self.reads, self.projects]
-            if not all(_is_in(project or "", globs) for globs in scopes):
+            if self.reads and not self._is_in_reads(project or ""):
+                return False
+            if self.projects and action != "read" and not self._is_in_projects(project or ""):
                 return False
         return all(holder._reaches(action, project) for holder in self.holders)
+
+    @cached_property
+    def _is_in_projects(self) -> Callable[[str], bool]:
+        return name_glob.matcher(self.projects)
+
+    @cached_property
+    def _is_in_reads(self) -> Callable[[str], bool]:
+        return name_glob.matcher(self.reads)
 
     def readable(self, projects: Iterable[str]) -> list[str]:
         """Return those of the projects that the credential may read, if it is live."""
@@ -154,10 +163,6 @@ class Access:
 
 
 ANYONE = Access(name=ANONYMOUS, role="reader", created="")  # a request without a credential, where it may read
-
-
-def _is_in(project: str, globs: tuple[str, ...]) -> bool:
-    return not globs or any(fnmatchcase(project, glob) for glob in globs)
 
 
 def with_holders(entries: Mapping[str, Access]) -> dict[str, Access]:
@@ -249,21 +254,6 @@ def check_email(email: str | None) -> str | None:
     return email
 
 
-def check_projects(globs: Iterable[str]) -> tuple[str, ...]:
-    """Return globs of project names, normalised: `Acme_*` is `acme-*`. Raise UsageError for one that matches none."""
-    checked = []
-    for glob in globs:
-        if reason := name_glob.problem(glob):
-            raise UsageError(f"{glob[:80]!r} is not a name of projects, such as acme-*: {reason}.")
-        checked.append(name_glob.normalise(glob))
-    return tuple(dict.fromkeys(checked))
-
-
-def outside(scopes: tuple[str, ...], globs: Iterable[str]) -> list[str]:
-    """Return the globs that are not within one of `scopes`; none is outside if there are no scopes."""
-    return [glob for glob in globs if scopes and not any(name_glob.covers(scope, glob) for scope in scopes)]
-
-
 def expiry(duration: str, *, now: datetime | None = None) -> str:
     """Return the time that is `duration` (45s, 10m, 12h, 90d) from now: UTC, ISO 8601 with a Z.
 
@@ -304,11 +294,11 @@ def exceeds(wanted: Access, holder: Access) -> str:
     if wanted.role not in included(limit.role):
         return f"the role {wanted.role} ({holder.name} is a {limit.role})"
     if "publish" in _RIGHTS[wanted.role] and limit.projects:
-        more = outside(limit.projects, wanted.projects)
+        more = name_glob.outside(limit.projects, wanted.projects)
         if more or not wanted.projects:
             return f"the projects {', '.join(more) or '*'} ({holder.name} has {', '.join(limit.projects)})"
     if limit.reads:
-        more = outside(limit.reads, wanted.reads)
+        more = name_glob.outside(limit.reads, wanted.reads)
         if more or not wanted.reads:
             return f"reads of {', '.join(more) or '*'} ({holder.name} may read {', '.join(limit.reads)})"
     if limit.expires is not None and _is_later(wanted.expires, limit.expires):

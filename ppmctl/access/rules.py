@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from ppmctl.access.account import Actor, Grant, NotAllowed, Taken, Unknown
 from ppmctl.access.credential_files import Change
-from ppmctl.access.rights import ANONYMOUS, ROLES, Access, check_projects, check_role, exceeds, outside, stamp
+from ppmctl.access.rights import ANONYMOUS, ROLES, Access, check_role, exceeds, stamp
 from ppmctl.distributions import name_glob
 from ppmctl.errors import PpmError, UsageError
 
 MAX_TOKENS = 100  # of one owner, made over HTTP
+MAX_CHAIN = 10  # credentials of which each made the next: all of them limit the last
 MAX_REGISTRATIONS = 100  # a day, of the whole index
 
 
@@ -85,12 +86,15 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
     """Return the credentials that limit the new `token`.
 
     On the server host a missing owner is created, and one that has only tokens gets the token's rights.
+    Raise UsageError if it would have too many patterns.
     """
     owner = change.access.get(token.owner)
     if actor.access is not None:
         maker = change.access.get(actor.access.name)
         if owner is None or maker is None or actor.access.owner != token.owner:
             raise NotAllowed(f"The credential {actor.access.name} may only create tokens of {actor.access.owner}.")
+        if _chain(maker) >= MAX_CHAIN:
+            raise NotAllowed(f"{maker.name} is the last of {MAX_CHAIN} tokens that made each other; use another.")
         return [maker, owner] if maker.is_token else [owner]
     require_valid_entry(change, token.owner)
     if owner is None:
@@ -101,11 +105,16 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
         wider = replace(
             owner,
             role=max(owner.role, token.role, key=ROLES.index),
-            projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
-            reads=tuple(dict.fromkeys([*owner.reads, *token.reads])) if owner.reads and token.reads else (),
+            projects=require_few([*owner.projects, *token.projects]) if is_scoped else (),
+            reads=require_few([*owner.reads, *token.reads]) if owner.reads and token.reads else (),
         )
         change.put(wider)
     return [change.access[token.owner]]
+
+
+def _chain(entry: Access) -> int:
+    """Return how many credentials made each other, from a user to this one."""
+    return 1 + max(map(_chain, entry.holders), default=0)
 
 
 def require_same_kind(owner: Access, token: Access) -> None:
@@ -187,11 +196,35 @@ def with_scope(entry: Access, projects: Iterable[str] | None, reads: Iterable[st
         raise UsageError("A monitor reads /metrics and no project; projects are for publishers and readers.")
     if entry.role == "admin" and (entry.projects or entry.reads):
         raise UsageError("An admin manages the whole index; projects are for publishers and readers.")
-    unreadable = outside(entry.reads, entry.projects) if entry.role == "publisher" else []
+    unreadable = name_glob.outside(entry.reads, entry.projects) if entry.role == "publisher" else []
     if unreadable:
         could_not = f"{entry.name or 'It'} could not publish {', '.join(unreadable)}"
         raise UsageError(f"{could_not}: it may read only {', '.join(entry.reads)}.")
     return entry
+
+
+def check_projects(globs: Iterable[str]) -> tuple[str, ...]:
+    """Return globs of project names, normalised: `Acme_*` is `acme-*`.
+
+    Raise UsageError for one that matches none, and for too many patterns.
+    """
+    checked = []
+    for glob in globs:
+        if reason := name_glob.problem(glob):
+            raise UsageError(f"{glob[:80]!r} is not a name of projects, such as acme-*: {reason}.")
+        checked.append(name_glob.normalise(glob))
+    return require_few(checked)
+
+
+def require_few(globs: Iterable[str]) -> tuple[str, ...]:
+    """Return the globs, each once. Raise UsageError for too many patterns."""
+    distinct = tuple(dict.fromkeys(globs))
+    if reason := name_glob.excess(distinct):
+        raise UsageError(
+            f"A list of projects has {reason}.",
+            hint="Use wider patterns such as acme-*, or whole names: these are not counted.",
+        )
+    return distinct
 
 
 def requested(name: str, grant: Grant) -> str:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase, translate
 
 MAX_LENGTH = 200  # characters
+# Of the patterns in one list: whoever has them decides how long each comparison takes. Plain names cost nothing.
+MAX_PATTERNS, MAX_TOGETHER = 50, 1000
+
+_WILDCARDS = frozenset("*?[")
 
 _CHARACTERS = re.compile(r"[A-Za-z0-9._*?\[\]!-]+", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -44,6 +48,42 @@ def problem(glob: str) -> str:
     if not _matches_a_name(_parts(normalise(glob))):
         return "no name matches it: names have letters, digits, and single - between them"
     return ""
+
+
+def excess(globs: Iterable[str]) -> str:
+    """Return why a list has too many patterns, as a noun; "" if it has not. Plain names are not counted."""
+    patterns = list(filter(_is_pattern, globs))
+    if len(patterns) > MAX_PATTERNS:
+        return f"{len(patterns)} patterns with * ? or [ ], and {MAX_PATTERNS} is the most"
+    if (together := sum(map(len, patterns))) > MAX_TOGETHER:
+        return f"patterns of {together} characters together, and {MAX_TOGETHER} is the most"
+    return ""
+
+
+def matcher(globs: Iterable[str]) -> Callable[[str], bool]:
+    """Return a function that tells whether a normalised name matches one of these patterns, also normalised."""
+    names = frozenset(globs)
+    patterns = "|".join(map(translate, filter(_is_pattern, names)))
+    if not patterns:
+        return names.__contains__
+    matches = re.compile(patterns).match
+    return lambda name: name in names or matches(name) is not None
+
+
+def outside(scopes: Iterable[str], globs: Iterable[str]) -> list[str]:
+    """Return the globs that are not within one of `scopes`, as in `covers`; none is if there are no scopes."""
+    if not (scopes := tuple(scopes)):
+        return []
+    is_in, patterns = matcher(scopes), list(filter(_is_pattern, scopes))
+
+    def is_within(glob: str) -> bool:
+        return any(covers(scope, glob) for scope in patterns) if _is_pattern(glob) else is_in(glob)
+
+    return [glob for glob in globs if not is_within(glob)]
+
+
+def _is_pattern(glob: str) -> bool:
+    return not _WILDCARDS.isdisjoint(glob)
 
 
 def scope_text(role: str, projects: Iterable[str], reads: Iterable[str]) -> str:

@@ -76,7 +76,7 @@ def _checked(name: str, projects: list[str], days: str) -> str | None:
     try:
         rights.check_name(name)
         field = "projects"
-        rights.check_projects(projects)
+        rules.check_projects(projects)
         field = "days"
         return rights.expiry(f"{days}d") if days else None
     except UsageError as exc:

@@ -265,6 +265,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_users": [{"name": "a", "role": "reader", "projects": "x"}]}, "its projects must be a list."),
     ({"ppm_users": [{"name": "a", "role": "reader", "projects": ["a b"]}]}, "must be patterns of names"),
     ({"ppm_users": [{"name": "a", "role": "publisher", "projects": ["acme-["]}]}, "must be patterns of names"),
+    ({"ppm_tokens": [{"name": "a+b", "role": "reader", "reads": [f"a{n}*" for n in range(51)]}]}, "50 with * ? or"),
     ({"ppm_tokens": [{"name": "a+b", "role": "reader", "email": "a@b.c"}]}, "email is not known"),
     ({"ppm_backup_repository": "backup"}, "it must be a restic repository without a password, such as sftp:"),
     ({"ppm_backup_repository": "/mnt/../backup"}, "it must be a restic repository"),

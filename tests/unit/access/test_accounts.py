@@ -52,6 +52,28 @@ def working(volume: Volume, secrets: dict[str, str]) -> set[str]:
     return {name for name, secret in secrets.items() if known.authenticate(name, secret)}
 
 
+def test_an_owner_of_tokens_gets_no_more_patterns_than_its_entry_may_have(volume: Volume) -> None:
+    """Its invalid entry would take the rights of all its tokens."""
+    for number in range(50):
+        accounts.create_token(volume, ME, f"ci+{number}", role="publisher", projects=[f"a{number}-*"])
+    with pytest.raises(UsageError, match="51 patterns"):
+        accounts.create_token(volume, ME, "ci+more", role="publisher", projects=["more-*"])
+    secret = accounts.create_token(volume, ME, "ci+name", role="publisher", projects=["more"]).secret.reveal()
+    assert Credentials(volume).authenticate("ci+name", secret)
+
+
+def test_only_so_many_tokens_make_each_other(volume: Volume, secrets: dict[str, str]) -> None:
+    """Each request with the last one is compared with the patterns of all."""
+    name, secret = "ann+laptop", secrets["ann+laptop"]
+    for number in range(access_rules.MAX_CHAIN - 2):
+        maker = Actor(name=name, origin="192.0.2.1", access=Credentials(volume).authenticate(name, secret))
+        name = f"ann+{number}"
+        secret = accounts.create_token(volume, maker, name, role="publisher").secret.reveal()
+    maker = Actor(name=name, origin="192.0.2.1", access=Credentials(volume).authenticate(name, secret))
+    with pytest.raises(NotAllowed, match="last of 10"):
+        accounts.create_token(volume, maker, "ann+end", role="publisher")
+
+
 def test_disabling_enabling_and_removing_includes_dependent_tokens(volume: Volume, secrets: dict[str, str]) -> None:
     assert accounts.disable(volume, ME, "ann") == ("ann", "ann+child", "ann+ci", "ann+laptop")
     assert working(volume, secrets) == set()

@@ -201,6 +201,7 @@ def test_an_entry_with_a_glob_that_matches_no_name_still_works(volume: Volume) -
         "ops: {role: publisher, expires: 2999-99-99}",
         "ops: {role: publisher, disabled: !!bool maybe}",
         "ops: {role: publisher, note: " + "[" * 100 + "]" * 100 + "}",
+        f"ops: {{role: publisher, reads: {[f'a{number}*' for number in range(51)]}}}",
     ],
 )
 def test_an_invalid_entry_has_no_rights(volume: Volume, written: str) -> None:
@@ -222,7 +223,7 @@ def test_the_log_names_the_lines_of_an_invalid_entry(volume: Volume, caplog: pyt
     for text in (
         "'ops' is invalid (line 5: the name 'role' is also in line 4; leave out one of them)",
         "'ann' is defined twice, in lines 6 and 8",
-        "'bob' is invalid; it",
+        "'bob' is invalid (7 is not a role); it",
         "'ppm_***' is invalid (line 9: a [ or { before",
     ):
         assert text in caplog.text

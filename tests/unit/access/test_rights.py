@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ppmctl.access import rights
+from ppmctl.access import rights, rules
 from ppmctl.access.account import SERVER
 from ppmctl.access.rights import Access, Action, with_holders
 from ppmctl.errors import UsageError
@@ -263,10 +263,27 @@ def test_a_credential_expires_exactly_at_its_time() -> None:
 
 def test_project_globs_are_normalised() -> None:
     """Otherwise Acme_* would match nothing, because names of projects are always normalised."""
-    assert rights.check_projects(["Acme_*", "a..b", "x", "x"]) == ("acme-*", "a-b", "x")
+    assert rules.check_projects(["Acme_*", "a..b", "x", "x"]) == ("acme-*", "a-b", "x")
     for wrong in ("", "a b", "a/b", "ü", "a\n", "{a,b}", "acme-[", "!x", "acme-", "[z-a]", "[a_c]"):
         with pytest.raises(UsageError):
-            rights.check_projects([wrong])
+            rules.check_projects([wrong])
+
+
+def test_a_list_has_at_most_fifty_patterns_and_any_number_of_names() -> None:
+    """Each request of its owner compares them, also with every project of the index."""
+    names = [f"acme-{number}" for number in range(2000)]
+    rules.check_projects([*names, *(f"{name}*" for name in names[:50])])
+    with pytest.raises(UsageError, match="51 patterns"):
+        rules.check_projects([f"{name}*" for name in names[:51]])
+    with pytest.raises(UsageError, match="patterns of 1001 characters"):
+        rules.check_projects(["*" + "a" * 99, *(f"*{letter}" + "a" * 98 for letter in "bcdefghij"), "*"])
+    access = entry("x", reads=(*names, "b[ab]*", "c?", "d-["))
+    assert access.readable(["acme-0", "acme", "acme-2000", "bac", "bc", "cx", "cxx", "d-["]) == [
+        "acme-0",
+        "bac",
+        "cx",
+        "d-[",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a b", "+x", "a+b+c", "ü", "a\n", "-a", "a" * 65, "a+", "a+" + "b" * 65])

@@ -105,6 +105,16 @@ def test_a_scope_covers_only_patterns_whose_names_it_matches(scope: str, glob: s
     assert name_glob.covers("*", glob)
 
 
+@settings(max_examples=500)
+@given(st.lists(GLOBS | TEXTS, max_size=4), GLOBS | TEXTS)
+def test_a_list_of_patterns_matches_and_covers_what_one_of_them_does(scopes: list[str], glob: str) -> None:
+    scopes, glob = list(map(name_glob.normalise, scopes)), name_glob.normalise(glob)
+    assert set(filter(name_glob.matcher(scopes), NAMES)) == set().union(*map(matched, scopes))
+    if scopes and not name_glob.outside(scopes, [glob]):
+        assert matched(glob) <= set().union(*map(matched, scopes))
+    assert name_glob.outside([*scopes, glob], [glob]) == name_glob.outside([], [glob]) == []
+
+
 @settings(max_examples=300)
 @given(st.text("ab1-*?", min_size=1, max_size=5), st.sampled_from(NAMES))
 def test_a_scope_covers_each_name_that_it_matches(scope: str, name: str) -> None:
