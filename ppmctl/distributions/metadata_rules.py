@@ -89,12 +89,20 @@ def _faults(metadata: bytes, raw: RawMetadata) -> Iterator[Fault]:
             yield Fault(reason=reason, is_tolerated=not _problem(_modern(head) + semicolon + marker))
 
 
+def parsed(requirement: str) -> Requirement:
+    """Return a requirement (PEP 508). Raise InvalidRequirement, also if it is nested too deep."""
+    try:
+        return Requirement(requirement)
+    except RecursionError as exc:
+        raise InvalidRequirement("It is nested too deep") from exc
+
+
 def _problem(requirement: str) -> str:
     """Return why pip or uv can't read a requirement, or ""."""
     try:
-        url = Requirement(requirement).url
-    except (InvalidRequirement, RecursionError) as exc:
-        return str(exc).partition("\n")[0] or "it is nested too deep"
+        url = parsed(requirement).url
+    except InvalidRequirement as exc:
+        return str(exc).partition("\n")[0]
     if url is not None:
         return "" if _SCHEME.match(url) else "what follows the @ is not a URL"
     if _LAST_COMMA.search(requirement.partition(";")[0]):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from ppmctl.distributions import direct_url
+from ppmctl.distributions import direct_url, metadata_rules
 from ppmctl.errors import UsageError
 from ppmctl.secret import masked
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock
 
 MAX_REQUIREMENT = 2_000  # characters
+_MAX_PARENTHESES = 100  # a parser calls itself for each
 MAX_LOCK = 16 << 20  # bytes
+
+_SHOWN = 2_000  # characters of an error
 
 _EXTRAS = re.compile(r"\s*\[[^\]]*\]$")
 _URL = re.compile(r"(?<![\w.+-])[A-Za-z][\w.+-]*://[^\s\"']+")
@@ -33,13 +36,13 @@ _ARCHIVES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".ta
 def requirement(text: str) -> Requirement:
     """Return the requirement (PEP 508). Raise UsageError if it is invalid or can't be in a shared environment."""
     text = text.strip()
-    shown = masked(text)
+    shown = masked(text[:MAX_REQUIREMENT])
     if len(text) > MAX_REQUIREMENT:
         raise UsageError(f"{shown[:60]!r}… is too long for a requirement.")
     if reason := _meaning(text):
         raise UsageError(f"{shown!r} can't be in a shared list: {reason}.", hint=_hint(text))
     try:
-        parsed = Requirement(text)
+        parsed = metadata_rules.parsed(text)
     except InvalidRequirement as exc:
         raise UsageError(f"{shown!r} is not a requirement: {masked(str(exc)).partition(chr(10))[0]}.") from exc
     if parsed.url is None:
@@ -62,7 +65,7 @@ def requirement(text: str) -> Requirement:
 def _meaning(text: str) -> str:
     """Return what a reader of a requirements.txt takes a part of a text for, as a clause; "" if for nothing else."""
     if text.isprintable() and not _ODD.search(text):
-        return ""
+        return f"it has over {_MAX_PARENTHESES} parentheses" if text.count("(") > _MAX_PARENTHESES else ""
     if not text.isprintable():
         odd = next(letter for letter in text if not letter.isprintable())
         return f"it has the character U+{ord(odd):04X}, which is not printed"
@@ -99,7 +102,8 @@ def load_lock(text: str, *, where: str) -> tuple[Pylock, dict[str, Any]]:
         values = tomllib.loads(text)
         parsed = Pylock.from_dict(values)
     except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as exc:
-        reason = " ".join(masked(str(exc)).split())
+        # the first cut is far behind the second one: half of a URL may be masked less
+        reason = " ".join(masked(str(exc)[: 10 * _SHOWN])[:_SHOWN].split())
         raise UsageError(f"{where} is not a valid pylock.toml (PEP 751): {reason}.") from exc
     for url in dict.fromkeys(_URL.findall(text)):
         _require_no_secret(url, where)

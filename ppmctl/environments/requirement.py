@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import packaging.requirements
 from packaging.requirements import InvalidRequirement
 
-from ppmctl.distributions import shareable
+from ppmctl.distributions import metadata_rules, shareable
 from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.errors import UsageError
 from ppmctl.secret import masked
@@ -44,10 +43,10 @@ def parse(text: str, *, where: str = "") -> Requirement:
         raise UsageError(_at(where, "An empty text is not a requirement."))
     longest = shareable.MAX_REQUIREMENT
     if len(stripped) > longest or not stripped.isprintable():
-        shown = one_line(masked(stripped))[:80]
+        shown = one_line(masked(stripped[:longest]))[:80]
         raise UsageError(_at(where, f"A requirement is a line of up to {longest} characters, unlike {shown!r}."))
     try:
-        parsed = packaging.requirements.Requirement(stripped)
+        parsed = metadata_rules.parsed(stripped)
     except InvalidRequirement as exc:
         raise _wrong(stripped, exc, where) from exc
     try:

@@ -154,6 +154,8 @@ def test_a_requirement_that_means_the_same_to_everybody_is_accepted(text: str) -
         ("a @ https://[x.test/a.whl", "invalid"),
         # more than a line
         ("a" * 3000, "too long"),
+        (f"a ; {'(' * 950}os_name=='a'{')' * 950}", "parentheses"),
+        (f"a ; {'(' * 101}os_name=='a'{')' * 101}", "parentheses"),
         ("", "not a requirement"),
         ("a b", "not a requirement"),
     ],
@@ -299,4 +301,11 @@ def test_a_lock_that_is_not_the_same_everywhere_is_refused(old: str, new: str, r
         parse_lock(LOCK.replace(old, new), where="x/pylock.toml")
     assert refused.value.message.startswith("x/pylock.toml ")
     assert reason in refused.value.message
+    assert "s3cret" not in refused.value.message
+
+
+def test_the_error_of_a_lock_is_short_and_has_no_secret() -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_lock(LOCK.replace('version = "1.0"', f'version = "https://me:{"s3cret" * 1_000}@x {"x" * 100_000}"', 2))
+    assert len(refused.value.message) < 2_500
     assert "s3cret" not in refused.value.message

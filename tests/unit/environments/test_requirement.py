@@ -57,7 +57,7 @@ def test_an_error_has_a_mark_below_the_wrong_character(typed: str, at: str) -> N
     "typed",
     [
         *("", "  ", "a" * 3000, "x\x1b[31m", "x @ https://u:secret@host/x.whl", "x @ https://secret@host/x.whl"),
-        *("x @ git+ssh://git:secret@host/x", "x @ https://[/x"),
+        *("x @ git+ssh://git:secret@host/x", "x @ https://[/x", f"x; {'(' * 950}os_name=='a'{')' * 950}"),
     ],
 )
 def test_requirements_that_can_not_be_shared_are_errors(typed: str) -> None:
