@@ -5,7 +5,9 @@ Without a bucket the volume has everything, and nothing here costs a request or 
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from ppmctl import files
@@ -18,6 +20,7 @@ from ppmctl.storage.bucket import Unavailable
 UNKNOWN = "The index can't reach its storage now, and does not have this on its disk; ask again in a few seconds"
 
 _FILL_EVERY = 1.0  # seconds
+_PATIENCE = 5.0  # seconds that an upload waits until others have been sent
 
 
 class Cache:
@@ -26,6 +29,7 @@ class Cache:
     def __init__(self, volume: Volume, mirror: Mirror | None) -> None:
         self._volume = volume
         self.mirror = mirror
+        self.limit_sends(16)
         self._written: frozenset[str] | None = None  # the names in the list of projects, once it was written
         self.freshness = Freshness(volume, self._pull) if mirror is not None else None
 
@@ -63,6 +67,22 @@ class Cache:
                 raise FileNotFoundError(path)
             self.mirror.fetch(project, name)
         return path
+
+    def limit_sends(self, threads: int) -> None:
+        """Let uploads to the bucket have half of a server's threads, so that reads are answered if it hangs."""
+        self._sends = threading.BoundedSemaphore(max(threads // 2, 1))
+
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
+        """Send a file to the bucket within. Raise Unavailable if it is known to be away, or has too much to do."""
+        if self.freshness is not None and self.freshness.is_away and not self.freshness.compare(ROOT):
+            raise Unavailable("The index can't reach its storage now: nothing was stored, try again in a few seconds")
+        if not self._sends.acquire(timeout=_PATIENCE):
+            raise Unavailable("Too many files are stored at the same time: try again in a few seconds")
+        try:
+            yield
+        finally:
+            self._sends.release()
 
     def fill(self) -> None:
         """Read the names of all projects, until the list of projects has them: that of an empty volume has none."""

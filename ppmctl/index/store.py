@@ -259,7 +259,8 @@ class Store:
             record = transaction.with_attestations(record, name, attestations)
         with transaction.prepared(self.area, received, dist, record, attestations) as side_files:
             new = NewFile(filename=name.filename, record=record, path=received.path, side_files=side_files)
-            heads.send(name, new)  # a large file takes long: other changes and readers do not wait for it
+            with self.cache.sending():  # a large file takes long: other changes and readers do not wait for it
+                heads.send(name, new)
             with self._writing(name.project):
                 return record if heads.put(name, new) else None
 

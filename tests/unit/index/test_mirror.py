@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from support import wheels
@@ -13,7 +15,7 @@ from support.nodes import new_node
 
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import pages
+from ppmctl.index import cache, pages
 from ppmctl.index.lookup import NotHere
 from ppmctl.index.project_folder import Record
 from ppmctl.index.store import Store
@@ -48,6 +50,10 @@ def put(store: Store, made: tuple[str, bytes], **options: Any) -> Record | None:
         return store.put(received, dist, by="tester", **options)
 
 
+def away(*_arguments: object, **_options: object) -> NoReturn:
+    raise Unavailable("The bucket does not answer.")
+
+
 def listed(store: Store, project: str = "demo") -> list[str]:
     """Return the files on the project's page at a node that compares it with the bucket first."""
     store.pull(project)
@@ -70,6 +76,44 @@ def test_what_one_node_publishes_is_listed_and_fetched_at_another(here: Store, o
     assert other.mirror.fetch("demo", ONE[0] + ".metadata").read_bytes() == kept
     assert here.volume.file("demo", ONE[0]).read_bytes() == ONE[1]
     assert pages.marked(other.volume) == [".root"]
+
+
+def test_an_upload_is_refused_at_once_while_the_bucket_is_known_to_be_away(
+    here: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes after the bucket is back is stored."""
+    assert here.mirror is not None
+    assert here.cache.freshness is not None
+    bucket = here.mirror.bucket
+    with monkeypatch.context() as patched:
+        patched.setattr(bucket, "read", away)
+        assert not here.cache.compare("demo")
+        patched.setattr(bucket, "upload", lambda *_arguments: pytest.fail("it would wait"))
+        with pytest.raises(Unavailable, match="nothing was stored"):
+            put(here, ONE)
+    assert put(here, ONE) is not None
+
+
+def test_files_that_are_sent_leave_threads_for_reads(here: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert here.mirror is not None
+    monkeypatch.setattr(cache, "_PATIENCE", 0.1)
+    here.cache.limit_sends(2)
+    upload, is_sending, goes_on = here.mirror.bucket.upload, threading.Event(), threading.Event()
+
+    def send_slowly(key: str, path: Path) -> None:
+        is_sending.set()
+        goes_on.wait(10)
+        upload(key, path)
+
+    monkeypatch.setattr(here.mirror.bucket, "upload", send_slowly)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(put, here, ONE)
+        assert is_sending.wait(10)
+        with pytest.raises(Unavailable, match="at the same time"):
+            put(here, TWO)
+        goes_on.set()
+        assert first.result(10) is not None
+    assert put(here, TWO) is not None
 
 
 def test_an_upload_takes_at_most_five_requests_besides_the_audit(here: Store, other: Store) -> None:
