@@ -35,8 +35,9 @@ class Freshness:
     """Comparisons of one volume's projects with its bucket, for any number of threads.
 
     `pull` compares a project, or with ROOT the list of projects, and updates the disk; it raises Unavailable if the
-    bucket can't be asked. Until a comparison succeeds again, there is only one at a time, and other requests do not
-    wait for it: what is on the disk is sent without delay.
+    bucket can't be asked. Until a comparison succeeds again, a new one begins only after `limit` seconds or after the
+    one before, and other requests do not wait for it: what is on the disk is sent without delay. A comparison that
+    takes longer, because it fetches much, delays no other project.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Freshness:
         self._guard = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._compared: dict[str, float] = {}  # when the last comparison of each project began
-        self._running: dict[str, Future[bool]] = {}
+        self._running: dict[str, tuple[float, Future[bool]]] = {}  # when each was asked for
         self._is_away = False
         self._marked = threading.Event()
 
@@ -70,16 +71,16 @@ class Freshness:
             with self._guard:
                 if self._compared.get(project, -_FRESH) > asked - _FRESH:
                     return True
-                job = self._running.get(project)
-                if self._is_away and self._running:
+                now = self._clock()
+                if self._is_away and any(began > now - self._limit for began, _job in self._running.values()):
                     return False
-                if job is None:
-                    job = self._running[project] = self._threads().submit(self._run, project)
+                if project not in self._running:
+                    self._running[project] = now, self._threads().submit(self._run, project)
+                began, job = self._running[project]
             try:
-                if not job.result(max(self._limit - (self._clock() - asked), 0)):
+                if not job.result(max(self._limit - (now - min(asked, began)), 0)):
                     return False
             except NotDone:
-                self._fails(f"It does not answer within {self._limit:g} seconds")
                 return False
 
     def sweep(self, *, age: float = _FRESH) -> bool:

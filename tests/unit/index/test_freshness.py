@@ -153,11 +153,25 @@ def test_while_the_bucket_is_away_one_request_asks_and_the_others_do_not_wait(vo
     assert volume.current_mark("a").exists()
 
 
-def test_a_bucket_that_hangs_is_not_waited_for(volume: Volume, bucket: Bucket) -> None:
-    freshness, goes_on = Freshness(volume, bucket.pull, limit=0.1), threading.Event()
-    bucket.does = lambda _project: goes_on.wait(10)
-    assert not freshness.compare("a")
+def test_a_comparison_that_takes_long_is_not_waited_for_and_delays_no_other_project(
+    volume: Volume, bucket: Bucket
+) -> None:
+    """As the first of an environment with many revisions, which are fetched: the bucket answers all the time."""
+    freshness, begun, goes_on = Freshness(volume, bucket.pull, limit=0.1), threading.Event(), threading.Event()
+    bucket.does = waiting(begun, goes_on)
+    assert not freshness.compare("many")
+    assert not freshness.is_away
+    started = time.monotonic()
+    assert not any(freshness.compare("many") for _again in range(50))
+    assert time.monotonic() - started < 2, "one that takes long already is not waited for again"
+    bucket.does = lambda _project: None
+    assert freshness.compare("a")
+    bucket.does = away
+    assert not freshness.compare("b")
     assert freshness.is_away
+    bucket.does = lambda _project: None
+    assert freshness.compare("b"), "one that began long ago does not keep others from asking the bucket again"
+    assert not freshness.is_away
     goes_on.set()
 
 
