@@ -151,7 +151,7 @@ class Freshness:
     def _mark(self, project: str, moment: float) -> None:
         """Set the mark of a project that has a page. Without a page only the application can tell what is right."""
         pages = self._volume.simple if project == ROOT else self._volume.pages(project)
-        if not (pages / JSON_PAGE).exists():
+        if time.time() - moment >= _FRESH or not (pages / JSON_PAGE).exists():
             return
         path = self._volume.current_mark(project)
         try:

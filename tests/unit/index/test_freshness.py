@@ -175,6 +175,16 @@ def test_a_comparison_that_takes_long_is_not_waited_for_and_delays_no_other_proj
     goes_on.set()
 
 
+def test_no_mark_is_set_after_a_comparison_that_took_a_second(
+    volume: Volume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_page(volume, "a")
+    now = time.time()
+    bucket.does = lambda _project: monkeypatch.setattr(time, "time", lambda: now + 1)
+    assert Freshness(volume, bucket.pull).compare("a")
+    assert not volume.current_mark("a").exists()
+
+
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), ValueError("a bug")])
 def test_a_failed_comparison_is_tried_again(volume: Volume, bucket: Bucket, error: Exception) -> None:
     freshness = Freshness(volume, bucket.pull)
