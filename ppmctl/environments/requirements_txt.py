@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import packaging.requirements
 
+from ppmctl.distributions.environment_revision import MAX_REQUIREMENTS
 from ppmctl.environments.imported import Imported, shown
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.environments.source import Source
@@ -19,6 +20,12 @@ _OWN_OPTIONS = re.compile(r"\s--[a-z].*$", re.DOTALL)  # after a requirement: --
 _NAME = re.compile(r"--[a-z-]+")
 _NESTED = ("-r", "--requirement", "-c", "--constraint")
 _EDITABLE = ("-e", "--editable")
+_MAX_FILES = 1_000
+_MAX_DEPTH = 20  # of files in files
+
+
+class TooLarge(UsageError):
+    """An import has more files or entries than are read."""
 
 
 @dataclass(kw_only=True)
@@ -27,15 +34,22 @@ class Reading(Imported):
 
     constraints: dict[str, list[Requirement]] = field(default_factory=dict)
     has_hashes: bool = False
+    files: int = 0
+    entries: int = 0
 
     def line(self, text: str, where: str, source: Source, within: tuple[str, ...], *, constrains: bool) -> None:
-        """Read a line of the file `source`, which `within` includes."""
+        """Read a line of the file `source`, which `within` includes. Raise TooLarge."""
+        self.entries += 1
+        if self.entries > MAX_REQUIREMENTS:
+            raise TooLarge(f"{where}: {MAX_REQUIREMENTS} entries were read, and an environment takes no more.")
         match = _OPTION.fullmatch(text) if text.startswith("-") else None
         option, value = (match[1], match[2].strip()) if match else ("", "")
         if option in _NESTED:
             try:
                 inside = constrains or option in ("-c", "--constraint")
                 self.file(source.included(value), within, constrains=inside)
+            except TooLarge:
+                raise
             except PpmError as exc:
                 self.leave(text, where, exc if isinstance(exc, UsageError) else UsageError(exc.message))
             return
@@ -57,6 +71,12 @@ class Reading(Imported):
         """Read all lines of a file. Raise UsageError if it can't be read, PpmError if its server does not answer."""
         if source.identity in within:
             raise UsageError(f"{source} names itself.")
+        if len(within) > _MAX_DEPTH:
+            raise UsageError(f"{source} is included over {_MAX_DEPTH} levels deep.", hint="Import it alone.")
+        self.files += 1
+        if self.files > _MAX_FILES:
+            hint = "Look for files that include each other several times."
+            raise TooLarge(f"{source} is not read: {_MAX_FILES} files were included.", hint=hint)
         for number, line in _lines(source.text()):
             where = f"{source}:{number}"
             self.line(line, where, source, (*within, source.identity), constrains=constrains)

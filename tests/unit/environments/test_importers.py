@@ -87,6 +87,25 @@ def test_a_requirements_txt_with_every_kind_of_line(tmp_path: Path) -> None:
     assert "unused" in notes
 
 
+def test_files_that_include_each_other_without_end_are_refused(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.txt").write_text(f"-r {number + 1}.txt\n" * 2)
+    (tmp_path / "12.txt").write_text("six\n")
+    with pytest.raises(UsageError, match="is not read: 1000 files were included"):
+        importers.read(tmp_path / "0.txt")
+    (tmp_path / "6.txt").write_text("a\n" * 200)
+    with pytest.raises(UsageError, match=r"6\.txt:\d+: 10000 entries were read"):
+        importers.read(tmp_path / "0.txt")
+
+
+def test_files_that_include_each_other_too_deep_are_left_out(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"{number}.txt").write_text(f"six\n-r {number + 1}.txt\n")
+    imported = importers.read(tmp_path / "0.txt")
+    assert len(imported.requirements) == 21
+    assert "21.txt is included over 20 levels deep" in imported.left[0].sentence
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
