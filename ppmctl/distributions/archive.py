@@ -1,6 +1,6 @@
 """Read the metadata in a wheel or sdist that nobody has checked yet, and refuse unsafe archives.
 
-Nothing is unpacked, and the file is read once at most. InvalidDistribution is raised for an invalid or unsafe
+Contents are unpacked in memory, in chunks; nothing is written to the disk. InvalidDistribution is raised for an invalid or unsafe
 archive, or for one over a limit of `budget`. For a file that is not an archive the libraries raise one of UNREADABLE.
 """
 

@@ -146,7 +146,7 @@ def _split_after(project: str | None, filename: str) -> tuple[NormalizedName, Ve
 
 
 def inspect(path: Path, filename: str, *, old: bool = False) -> Dist:
-    """Read the archive at `path`, which is to be published as `filename`. It is read once at most, not unpacked.
+    """Read the archive at `path`, which is to be published as `filename`. Nothing is written to the disk.
 
     A file that a stranger made is read by `inspection.inspect`, which calls this in a child process with limits.
     `old`: accept an sdist of a tool from before PEP 625, whose project its PKG-INFO has.

@@ -133,7 +133,10 @@ class StrictZip:
                 raise InvalidDistribution(f"its member {shown(files[path])} is a file and a folder.")
 
     def _require_locals(self, directory: Iterable[Member], end: int) -> dict[bytes, int]:
-        """Check the local headers, and that they fill the file up to `end`; return where each content starts."""
+        """Check headers and contents, and that they fill the file up to `end`; return where each content starts.
+
+        Contents are unpacked, because some readers end them where their stream ends, others at the size in a header.
+        """
         expected, starts = 0, {}
         for member in sorted(directory, key=lambda one: one.start):
             if member.start != expected:
@@ -142,9 +145,11 @@ class StrictZip:
                 )
             starts[member.raw_name] = content_start = self._local_end(member)
             expected = content_start + member.packed
-            if member.flags & STREAMED:
+            is_streamed = bool(member.flags & STREAMED)
+            if is_streamed or member.packed or not member.is_folder:  # Python 2.7 deflated folders to no bytes at all
                 for _chunk in self._unpacked(member, content_start):
-                    pass  # a reader that comes from the start finds the end by unpacking
+                    pass
+            if is_streamed:
                 expected += self._descriptor_size(member, expected)
         if expected != end:
             raise ambiguous("it has bytes that belong to no member")
