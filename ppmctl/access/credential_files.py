@@ -122,7 +122,7 @@ def changing(volume: Volume, *, dry_run: bool = False, may_be_local: bool = Fals
     storage Unavailable, and ChangedElsewhere if the block has to be repeated. With `may_be_local` the files of this
     node are changed if the bucket can't be read: only for what follows from the time.
     """
-    with files.lock(volume.credentials_lock):
+    with volume.locked(volume.credentials_lock):
         files.drop_temporaries(volume.credentials)
         change = Change(volume, _copy(volume, may_be_local=may_be_local))
         yield change
@@ -137,7 +137,7 @@ def changing_invites(volume: Volume) -> Iterator[Change]:
         with changing(volume) as change:
             yield change
         return
-    with files.lock(volume.credentials_lock):
+    with volume.locked(volume.credentials_lock):
         change = Change(volume)
         yield change
         change.write_invites()

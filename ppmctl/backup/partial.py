@@ -202,7 +202,7 @@ def credentials(
 
 def _replace_credentials(volume: Volume, new: Volume) -> None:
     """Take out all hashes, then change rights, then add the hashes: nobody has more rights in between."""
-    with files.lock(volume.credentials_lock):
+    with volume.locked(volume.credentials_lock):
         nginx_htpasswd.remove_lines(volume, [""] * nginx_htpasswd.PARTS)
         nginx_htpasswd.remove_limited(volume, ())
         for path in (volume.htpasswd, volume.disabled):

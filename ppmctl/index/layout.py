@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -206,6 +208,21 @@ class Volume:
     def all_locks(self) -> tuple[Path, ...]:
         """Return the locks of all projects, in the order in which one process may hold them together."""
         return tuple(self.locks / f"{stripe:02x}" for stripe in range(_LOCK_STRIPES))
+
+    @contextlib.contextmanager
+    def locked(self, path: Path) -> Iterator[None]:
+        """Hold the lock `path` for a change.
+
+        Raise PpmError if the index was moved to a bucket meanwhile: what changes here only would be undone.
+        """
+        with files.lock(path):
+            address = "" if self.is_cache else configured.noted(self.root)
+            if address:
+                raise PpmError(
+                    f"The index in {self.root} was moved to {address} meanwhile. Nothing was changed.",
+                    hint="Run the command again, which then uses the bucket.",
+                )
+            yield
 
     def check(self) -> None:
         """Check that this process may use the parts of the volume that exist; change nothing.

@@ -246,8 +246,8 @@ class Store:
         pages.write_root(self.volume)
 
     def locked(self, project: str) -> contextlib.AbstractContextManager[None]:
-        """Hold the project's lock against all other changes of it."""
-        return files.lock(self.volume.lock(project))
+        """Hold the project's lock against all other changes of it. Raise PpmError as `Volume.locked` does."""
+        return self.volume.locked(self.volume.lock(project))
 
     # helpers
 

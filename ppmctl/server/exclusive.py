@@ -25,11 +25,11 @@ def require_no_server(volume: Volume) -> None:
 def alone(volume: Volume) -> Iterator[None]:
     """Hold all locks of a volume: nothing else changes it, and no server that starts gets ready.
 
-    Raise PpmError if a server runs.
+    Raise PpmError if a server runs, or as `Volume.locked` does.
     """
     volume.locks.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as held:
-        held.enter_context(files.lock(volume.servers_lock))
+        held.enter_context(volume.locked(volume.servers_lock))
         require_no_server(volume)
         # first what is held while a project's lock is taken
         for path in (volume.prune_lock, volume.downloads_lock, *volume.all_locks()):

@@ -69,7 +69,8 @@ class Registration:
     def begin(self, address: Address, *, pid: int | None = None) -> None:
         """Record that this server listens at `address`; remove the records of servers that were killed.
 
-        `pid` is by default this process's. A server that can't write it serves nevertheless.
+        `pid` is by default this process's. A server that can't write it serves nevertheless. Raise PpmError as
+        `Volume.locked` does.
         """
         is_path = not isinstance(address, tuple)
         server = Running(
@@ -83,7 +84,8 @@ class Registration:
         folder = self._volume.servers
         path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
         try:
-            with files.lock(self._volume.servers_lock):  # between its creation and its lock, a record looks stale
+            # between its creation and its lock, a record looks stale
+            with self._volume.locked(self._volume.servers_lock):
                 folder.mkdir(exist_ok=True)
                 for other in folder.iterdir():
                     if not files.is_locked(other):

@@ -67,13 +67,13 @@ class _Application:
         return self._index(environ, start_response)
 
     def _begin(self, environ: WSGIEnvironment) -> None:
-        lifecycle.start(self._store, self._settings)
-        _at_exit(lambda: lifecycle.finish(self._store))
         connection = environ.get("gunicorn.socket")
         if connection is not None:
             registration = running.Registration(self._settings.volume, read_access=self._settings.read_access)
             registration.begin(connection.getsockname(), pid=os.getppid())  # all workers are one server
             _at_exit(registration.end)
+        lifecycle.start(self._store, self._settings)
+        _at_exit(lambda: lifecycle.finish(self._store))
 
 
 def _at_exit(work: Callable[[], None]) -> None:
