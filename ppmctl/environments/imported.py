@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -14,7 +15,7 @@ from ppmctl.errors import InvalidDistribution, UsageError
 from ppmctl.secret import masked
 
 _SHOWN = 200  # characters of an entry
-_MISSES = 100  # entries that are looked for in vain
+_SEARCHES = 500  # of the whole file
 _WITH_PATH = re.compile(
     rf"(?P<name>[A-Za-z0-9][\w.-]*\s*(?:\[[^\]]*\])?)\s*@\s*{direct_url.PATH}.*?(?P<marker>\s;.*)?",
     re.ASCII | re.DOTALL,
@@ -79,18 +80,20 @@ class Lines:
     def __init__(self, source: Source, text: str) -> None:
         self._source = source
         self._text = text
+        self._ends = [end.start() for end in re.finditer("\n", text)]
         self._at = 0
-        self._misses = 0
+        self._searches = 0
 
     def where(self, entry: str) -> str:
         """Return the file and the line of the next entry with this text; only the file if it is written otherwise."""
-        if self._misses < _MISSES:
+        if self._searches < _SEARCHES:
             at = self._text.find(entry, self._at)
-            at = self._text.find(entry) if at < 0 else at
+            if at < 0:
+                self._searches += 1
+                at = self._text.find(entry)
             if at >= 0:
                 self._at = at
-                return f"{self._source}:{self._text.count(chr(10), 0, at) + 1}"
-            self._misses += 1  # each takes a look at the whole file
+                return f"{self._source}:{bisect_left(self._ends, at) + 1}"
         return str(self._source)
 
 

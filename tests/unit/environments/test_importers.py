@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from textwrap import dedent
 
@@ -12,8 +13,10 @@ import pytest
 from ppmctl.distributions import lock
 from ppmctl.distributions.distribution import normalise
 from ppmctl.environments import conda, importers
+from ppmctl.environments.imported import Lines
 from ppmctl.environments.merge import differences
 from ppmctl.environments.requirement import parse
+from ppmctl.environments.source import Source
 from ppmctl.errors import UsageError
 
 LOCK = """
@@ -96,6 +99,19 @@ def test_files_that_include_each_other_without_end_are_refused(tmp_path: Path) -
     (tmp_path / "6.txt").write_text("a\n" * 200)
     with pytest.raises(UsageError, match=r"6\.txt:\d+: 10000 entries were read"):
         importers.read(tmp_path / "0.txt")
+
+
+def test_the_lines_of_many_entries_are_found_quickly() -> None:
+    entries = [f"a{number}" for number in range(60_000)]
+    text = "\n".join(f'"{entry}",' for entry in entries)
+    begun = time.process_time()
+    lines = Lines(Source(name="x"), text)
+    assert [lines.where(entry) for entry in entries] == [f"x:{number}" for number in range(1, 60_001)]
+    assert lines.where("a0") == "x:1"
+    found = [lines.where(entry) for entry in reversed(entries)]
+    assert found[0] == "x:60000"
+    assert found[-1] == "x"
+    assert time.process_time() - begun < 3
 
 
 def test_files_that_include_each_other_too_deep_are_left_out(tmp_path: Path) -> None:
