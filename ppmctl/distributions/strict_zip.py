@@ -114,8 +114,7 @@ class StrictZip:
             zip_records.require_clear(name)
             if stat.S_ISLNK(member.mode):
                 raise InvalidDistribution(f"its member {shown(name)} is a symbolic link.")
-            key = name.removesuffix("/")
-            key = key.lower() if key.isascii() else unicodedata.normalize("NFC", key).casefold()
+            key = _folded(name.removesuffix("/"))
             paths = folders if member.is_folder else files
             other = paths.get(key)
             if other == name:
@@ -209,6 +208,13 @@ def opened(path: Path, *, old: bool = False) -> Iterator[StrictZip]:
     """Open the archive at `path`. Raise InvalidDistribution if it is unsafe or ambiguous, else BadZipFile."""
     with path.open("rb") as file:
         yield StrictZip(file, old=old)
+
+
+def _folded(name: str) -> str:
+    """Return a name without case, composed. What was folded can be composed again."""
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _parents(path: str) -> Iterator[str]:

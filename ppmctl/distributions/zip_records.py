@@ -25,6 +25,7 @@ _KNOWN_FLAGS = STREAMED | _UTF8 | 0x02 | 0x04  # and how hard deflate tried; oth
 STORED, DEFLATED = 0, 8
 _MAX_NEEDED = 63  # the version 6.3 of the format: zipfile refuses a member that needs a newer one
 _UNCLEAR = re.compile(r"(?:^|/)\.?/|(?:^|/)\.$|[\x00-\x1f\x7f\\]")
+_OTHER_ON_WINDOWS = re.compile(r":|[. ](?:/|$)")  # it leaves out :stream, and dots and blanks at the end
 
 
 class Member(NamedTuple):
@@ -158,6 +159,8 @@ def decoded_name(member: Member) -> str:
 
 
 def require_clear(name: str) -> None:
-    """Raise InvalidDistribution for a member's name that readers change: x//y, ./x, x\\y, control characters."""
+    """Raise InvalidDistribution for a member's name that readers change: x//y, ./x, x\\y, x., control characters."""
     if not name or _UNCLEAR.search(name):
         raise ambiguous(f"the name of its member {shown(name)} is not clear")
+    if _OTHER_ON_WINDOWS.search(name):
+        raise ambiguous(f"Windows would give its member {shown(name)} another name")

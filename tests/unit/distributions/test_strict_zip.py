@@ -316,6 +316,24 @@ AMBIGUOUS: dict[str, tuple[Callable[[], bytes | bytearray], str]] = {
     ),
     "other case": (lambda: packed({"a.py": A, "A.py": B}), "differ only in case"),
     "another composition": (lambda: packed({"\xe4": A, "a\u0308": B}), "differ only in case"),
+    "another composition after folding": (
+        lambda: packed({"\u0390\u0323": A, "\u03aa\u0301\u0323": B}),
+        "differ only in case",
+    ),
+    **{
+        f"{name!r} on Windows": (lambda name=name: packed({name: A}), "Windows would give its member")
+        for name in (
+            "a.",
+            "a ",
+            "a..",
+            "a. /b",
+            "a./b",
+            "a/.../b",
+            "ab::$DATA",
+            "a/b:c",
+            "ab:$I30:$INDEX_ALLOCATION/b",
+        )
+    },
     "a file and a folder": (lambda: packed({"a": A, "a/b": B}), "is a file and a folder"),
     "a file and an empty folder": (lambda: packed({"a/": b"", "A": B}), "is a file and a folder"),
     "a long path": (lambda: packed({"a" * 1025: A}), "longer than 1024 bytes"),
