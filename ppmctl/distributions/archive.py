@@ -1,7 +1,7 @@
 """Read the metadata in a wheel or sdist that nobody has checked yet, and refuse unsafe archives.
 
-Nothing is written to the disk. InvalidDistribution is raised for an invalid or unsafe archive, or for one over a limit
-of `budget`. For a file that is not an archive the libraries raise one of UNREADABLE.
+Nothing is written to the disk. InvalidDistribution is raised for an invalid or unsafe archive, or for one over a
+limit of `budget`. For a file that is not an archive the libraries raise one of UNREADABLE.
 """
 
 from __future__ import annotations

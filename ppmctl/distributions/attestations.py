@@ -15,6 +15,7 @@ from ppmctl.errors import NOT_SUCH_JSON, InvalidDistribution
 
 MEDIA_TYPE = "application/vnd.pypi.integrity.v1+json"  # of a provenance object
 
+_MAX_DEPTH = 32  # of lists and objects; json.dumps can't write all that json.loads reads
 _STATEMENT = "https://in-toto.io/Statement/v1"
 _PUBLISHER = {"kind": "ppm"}  # a user with the right to publish; which one is not told
 
@@ -27,6 +28,8 @@ def check(text: str, name: Filename, sha256: str) -> list[Any]:
         listed = None
     if not isinstance(listed, list):
         raise InvalidDistribution("The field 'attestations' is not a JSON list (PEP 740)")
+    if _is_deeper(listed, _MAX_DEPTH):
+        raise InvalidDistribution(f"The field 'attestations' is nested more than {_MAX_DEPTH} levels deep")
     for number, attestation in enumerate(listed, 1):
         if why := _fault(attestation, name, sha256):
             raise InvalidDistribution(f"The field 'attestations' does not fit {name.filename}: number {number} {why}")
@@ -41,6 +44,13 @@ def provenance(text: str, name: Filename, sha256: str) -> bytes | None:
         return None
     bundles = [{"publisher": _PUBLISHER, "attestations": listed}]
     return json.dumps({"version": 1, "attestation_bundles": bundles}).encode() if listed else None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if not isinstance(value, list | dict):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _fault(attestation: Any, name: Filename, sha256: str) -> str:

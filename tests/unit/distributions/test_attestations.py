@@ -30,6 +30,14 @@ def changed(path: str, value: Any) -> str:
     return json.dumps(listed)
 
 
+def nested(levels: int) -> str:
+    """Return attestations whose first one has lists in lists as another field."""
+    value: list[Any] = []
+    for _level in range(levels - 1):
+        value = [value]
+    return changed("more", value)
+
+
 def subject(name: str = MADE[0], sha256: str = SHA256) -> dict[str, Any]:
     return {"name": name, "digest": {"sha256": sha256}}
 
@@ -48,6 +56,10 @@ def test_attestations_of_the_file_are_its_provenance() -> None:
     }
 
 
+def test_attestations_may_be_nested() -> None:
+    assert attestations.provenance(nested(30), NAME, SHA256) is not None
+
+
 def test_an_empty_list_is_valid_and_no_provenance() -> None:
     assert attestations.check("[]", NAME, SHA256) == []
     assert attestations.provenance("[]", NAME, SHA256) is None
@@ -59,6 +71,7 @@ REFUSED = {
     "no JSON": ("[", "is not a JSON list"),
     "an object": ("{}", "is not a JSON list"),
     "nested too deep": ("[" * 100_000, "is not a JSON list"),
+    "nested too deep to be written": (nested(31), "is nested more than 32 levels deep"),
     "a text": ('["x"]', MALFORMED),
     "another version": (changed("version", 2), "number 1 has the version '2', not 1"),
     "no version": (changed("version", ...), MALFORMED),
