@@ -18,6 +18,7 @@ PREFIX = "ppm-env-"
 MAX_NAME = 60  # characters
 MAX_CHANGE = 300  # characters
 MAX_REQUIREMENTS = 10_000
+_MAX_LIST = 1 << 20  # characters of all requirements
 
 REQUIREMENTS, CONSTRAINTS, CONDA = "requirements.txt", "constraints.txt", "environment.yml"
 LOCK, LOCKED, ABOUT = "pylock.toml", "requirements-locked.txt", "env.json"
@@ -116,10 +117,14 @@ def change_of(summary: str) -> str:
 
 
 def ordered(requirements: Iterable[str]) -> tuple[str, ...]:
-    """Return the requirements sorted by normalised name, each once. Raise UsageError for an invalid one."""
-    names = {text.strip(): canonicalize_name(requirement(text).name) for text in requirements}
-    if len(names) > MAX_REQUIREMENTS:
-        raise UsageError(f"An environment has {MAX_REQUIREMENTS} requirements at most.")
+    """Return the requirements sorted by normalised name, each once. Raise UsageError for invalid ones or too many."""
+    names, size = dict[str, str](), 0
+    for text in requirements:
+        names[text.strip()] = canonicalize_name(requirement(text).name)
+        size += len(text)
+        if len(names) > MAX_REQUIREMENTS or size > _MAX_LIST:
+            most = f"{MAX_REQUIREMENTS} requirements, of {_MAX_LIST >> 20} MB"
+            raise UsageError(f"An environment has {most} at most.", hint="Make two environments of it.")
     return tuple(sorted(names, key=lambda text: (names[text], text)))
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ppmctl import files
+from ppmctl.distributions import lock as locks
 from ppmctl.distributions import small_wheel
 from ppmctl.distributions.archive import UNREADABLE
 from ppmctl.distributions.distribution import Filename
@@ -34,7 +35,6 @@ from ppmctl.distributions.environment_revision import (
     parse_requirements,
     rendered,
 )
-from ppmctl.distributions.shareable import parse_lock
 from ppmctl.errors import InvalidDistribution, UsageError
 
 _FOLDER = "ppm-env"
@@ -110,7 +110,7 @@ def is_accepted(wheel: Path, forms: Mapping[str, bytes]) -> bool:
     try:
         ordered(parse_requirements(forms[REQUIREMENTS]))
         if LOCK in forms:
-            parse_lock(forms[LOCK].decode())
+            locks.read(forms[LOCK].decode().partition("\n")[2])  # without the head, as in `from_wheel`
     except (UsageError, UnicodeError):
         return False
     return True

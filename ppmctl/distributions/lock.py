@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from ppmctl.errors import UsageError
 if TYPE_CHECKING:
     from packaging.pylock import Package, PackageSdist, PackageWheel
 
+_ONE_AT_A_TIME = threading.Lock()
 _TABLE = "ppm"  # of [tool]
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
@@ -77,9 +79,14 @@ class Lock:
         return tuple(" ".join([pin.text, *(f"--hash=sha256:{each}" for each in pin.hashes)]) for pin in self.pins)
 
 
-@lru_cache(maxsize=2)  # a revision is checked, then its forms are made of the same lock
 def read(text: str, *, where: str = "The lock") -> Lock:
-    """Read a pylock.toml. Raise UsageError if it is invalid or can't be shared."""
+    """Read a pylock.toml; other threads wait. Raise UsageError if it is invalid or can't be shared."""
+    with _ONE_AT_A_TIME:  # a lock of strangers can take seconds, and 60 times its size
+        return _read(text, where)
+
+
+@lru_cache(maxsize=2)  # a revision is checked, then its forms are made of the same lock
+def _read(text: str, where: str) -> Lock:
     parsed, values = load_lock(text, where=where)
     ours = (parsed.tool or {}).get(_TABLE, {})
     return Lock(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 MAX_REQUIREMENT = 2_000  # characters
 _MAX_PARENTHESES = 100  # a parser calls itself for each
-MAX_LOCK = 16 << 20  # bytes
+MAX_LOCK = 4 << 20  # bytes
+MAX_PACKAGES = 5_000  # in a lock
 
 _SHOWN = 2_000  # characters of an error
 
@@ -84,13 +85,11 @@ def _hint(text: str) -> str:
     return "In a URL, write %24 for $ and %25 for %." if "://" in text and ("$" in text or "%" in text) else ""
 
 
-def parse_lock(text: str, *, where: str = "The lock") -> Pylock:
-    """Return the pylock.toml (PEP 751). Raise UsageError, which names it as `where`, if it is invalid."""
-    return load_lock(text, where=where)[0]
-
-
 def load_lock(text: str, *, where: str) -> tuple[Pylock, dict[str, Any]]:
-    """Do the same, and also return the values as they are written in the file."""
+    """Return the pylock.toml (PEP 751), and the values as they are written in it.
+
+    Raise UsageError, which names it as `where`, if it is invalid or too large.
+    """
     from packaging.pylock import Pylock, PylockValidationError
 
     if len(text.encode(errors="surrogatepass")) > MAX_LOCK:
@@ -100,6 +99,9 @@ def load_lock(text: str, *, where: str) -> tuple[Pylock, dict[str, Any]]:
             raise UsageError(f"{where} can't be shared: {_meaning(plain)}.")
     try:
         values = tomllib.loads(text)
+        packages = values.get("packages")
+        if isinstance(packages, list) and len(packages) > MAX_PACKAGES:
+            raise UsageError(f"{where} has over {MAX_PACKAGES} packages.")
         parsed = Pylock.from_dict(values)
     except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as exc:
         # the first cut is far behind the second one: half of a URL may be masked less

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fuzz import scratch, text_of
 from fuzz.archives import LOCK
-from ppmctl.distributions import environment_revision, environment_wheel, shareable
+from ppmctl.distributions import environment_revision, environment_wheel
 from ppmctl.distributions import lock as locks
 from ppmctl.distributions.environment_revision import Revision, rendered
 from ppmctl.environments import importers, requirement
@@ -160,7 +160,7 @@ def _with_origin(text: str) -> None:
         assert (after.pins, after.python, after.platform) == (before.pins, "3.12", "linux")
 
 
-_READERS: tuple[Callable[[str], object], ...] = (shareable.parse_lock, _lines, _with_origin)
+_READERS: tuple[Callable[[str], object], ...] = (_lines, _with_origin)
 
 
 def lock_seeds() -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import yaml
@@ -235,6 +236,12 @@ def test_two_thousand_requirements_are_a_small_wheel() -> None:
     wheel = to_wheel(large)
     assert from_wheel(wheel) == large
     assert len(wheel) < 100_000
+
+
+def test_a_list_has_a_limited_size() -> None:
+    for texts in (map("a{}".format, count()), (f"a{number}; os_name == '{'x' * 1_000}'" for number in count())):
+        with pytest.raises(UsageError, match="10000 requirements, of 1 MB at most"):
+            formats.ordered(texts)
 
 
 INFO = "ppm_env_ml_base-3.dist-info"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from support.generated import given, st
 
-from ppmctl.distributions import direct_url
-from ppmctl.distributions.shareable import parse_lock, requirement
+from ppmctl.distributions import direct_url, lock, shareable
+from ppmctl.distributions.shareable import requirement
 from ppmctl.errors import UsageError
 
 TOKEN = "ghp_" + "aB3" * 12
@@ -204,7 +207,7 @@ def test_a_url_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
     assert "s3cret" not in refused.value.message + refused.value.hint
     assert TOKEN not in refused.value.message + refused.value.hint
     with pytest.raises(UsageError, match=r"has a URL at x\.test with a credential") as refused:
-        parse_lock(LOCK.replace(URL, url))
+        lock.read(LOCK.replace(URL, url))
     assert "s3cret" not in refused.value.message
 
 
@@ -246,9 +249,9 @@ note = "$HOME and \\\\ are nobody's business"
 
 
 def test_a_lock_of_an_index_and_of_direct_urls_is_accepted() -> None:
-    assert len(parse_lock(LOCK).packages) == 3
-    assert len(parse_lock(LOCK.replace("\n", "\r\n")).packages) == 3
-    assert parse_lock(f"# für alle\n\t# {URL}\n{LOCK}")
+    assert len(lock.read(LOCK).pins) == 3
+    assert len(lock.read(LOCK.replace("\n", "\r\n")).pins) == 3
+    assert lock.read(f"# für alle\n\t# {URL}\n{LOCK}")
 
 
 @pytest.mark.parametrize(
@@ -298,14 +301,39 @@ def test_a_lock_of_an_index_and_of_direct_urls_is_accepted() -> None:
 def test_a_lock_that_is_not_the_same_everywhere_is_refused(old: str, new: str, reason: str) -> None:
     assert old in LOCK
     with pytest.raises(UsageError) as refused:
-        parse_lock(LOCK.replace(old, new), where="x/pylock.toml")
+        lock.read(LOCK.replace(old, new), where="x/pylock.toml")
     assert refused.value.message.startswith("x/pylock.toml ")
     assert reason in refused.value.message
     assert "s3cret" not in refused.value.message
 
 
+def test_a_lock_has_a_limited_size_and_number_of_packages() -> None:
+    file = '{url = "https://x.test/b-1.zip", hashes = {a = "0"}}'
+    package = f'[[packages]]\nname = "b"\nversion = "1"\nsdist = {file}\n'
+    head = LOCK.partition("[[packages]]")[0]
+    assert len(lock.read(head + package * 5_000).pins) == 5_000
+    with pytest.raises(UsageError, match="over 5000 packages"):
+        lock.read(head + package * 5_001)
+    with pytest.raises(UsageError, match="over 4 MB"):
+        lock.read(LOCK + "#" * (4 << 20))
+
+
+def test_a_lock_that_several_threads_read_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def load(text: str, *, where: str) -> object:
+        parsed.append(text)
+        time.sleep(0.05)
+        return shareable.load_lock(text, where=where)
+
+    monkeypatch.setattr(lock, "load_lock", load)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lock.read, [f"{LOCK}# once"] * 4))) == 1
+    assert len(parsed) == 1
+
+
 def test_the_error_of_a_lock_is_short_and_has_no_secret() -> None:
     with pytest.raises(UsageError) as refused:
-        parse_lock(LOCK.replace('version = "1.0"', f'version = "https://me:{"s3cret" * 1_000}@x {"x" * 100_000}"', 2))
+        lock.read(LOCK.replace('version = "1.0"', f'version = "https://me:{"s3cret" * 1_000}@x {"x" * 100_000}"', 2))
     assert len(refused.value.message) < 2_500
     assert "s3cret" not in refused.value.message
