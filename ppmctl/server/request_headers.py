@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from werkzeug.http import parse_date
 from werkzeug.wrappers import Request
 
 from ppmctl.access import secret_mask
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 IS_FORWARDED = "ppm.is_forwarded"  # whether the request has a header of a proxy
 _OF_PROXIES = ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_VIA")
+_DATES = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE")
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]+)?\])(:[0-9]{1,5})?", re.ASCII)
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 # pypiserver and other libraries would build links from these, or route by them
@@ -29,12 +31,20 @@ _DROPPED = tuple(
 
 
 def drop(environ: WSGIEnvironment) -> None:
-    """Remove headers with which a client could change links and redirects; of a proxy's only the scheme counts."""
+    """Remove headers with which a client could change links and redirects; of a proxy's only the scheme counts.
+
+    Also remove dates with numbers that werkzeug can't read: a condition that is no date is ignored (RFC 9110).
+    """
     environ[IS_FORWARDED] = any(name in environ for name in (*_DROPPED, *_OF_PROXIES))
     for name in _DROPPED:
         environ.pop(name, None)
     if environ.get("HTTP_X_FORWARDED_PROTO") not in ("http", "https"):
         environ.pop("HTTP_X_FORWARDED_PROTO", None)
+    for name in _DATES:
+        try:
+            parse_date(environ.get(name))
+        except OverflowError:
+            del environ[name]
     if absolute := _ABSOLUTE.match(environ.get("RAW_URI", "")):
         environ["HTTP_HOST"] = absolute[1]  # RFC 9112, section 3.2.2
 

@@ -45,6 +45,7 @@ HEADERS = (
 VALUES = (
     *("*/*", "gzip", "bytes=0-", "bytes=-1", "bytes=9-1", f"bytes={'9' * 5_000}-", "W/x", '"', "é", ";q=", "null"),
     *("a=b", "text/html;q=1e999", "gzip;q=nan", "text/html;" * 200, "Thu, 01 Jan 0000 00:00:00 GMT", "100-continue"),
+    *("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "Mon, 01 Jan 99999999999 00:00:00 GMT", "bytes=0-1"),
 )
 BAD_CREDENTIALS = ("Basic", "Basic !", "Bearer x", "Basic w6k6", "Basic " + "A" * 4_000, "Digest username=x")
 

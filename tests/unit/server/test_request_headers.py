@@ -44,6 +44,19 @@ def test_headers_that_change_links_are_dropped(name: str) -> None:
     assert f"HTTP_{name}" not in sent
 
 
+@pytest.mark.parametrize("name", ["IF_MODIFIED_SINCE", "IF_UNMODIFIED_SINCE", "IF_RANGE"])
+def test_a_date_that_can_not_be_read_is_dropped(name: str) -> None:
+    for sent, stays in {
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999999": False,
+        "Mon, 01 Jan 99999999999 00:00:00 GMT": False,
+        "Mon, 01 Jan 2024 00:00:00 GMT": True,
+        '"5e1f-3"': True,
+    }.items():
+        headers = environ(**{f"HTTP_{name}": sent})
+        request_headers.drop(headers)
+        assert (f"HTTP_{name}" in headers) == stays
+
+
 @pytest.mark.parametrize(
     "host",
     [
