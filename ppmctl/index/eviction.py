@@ -1,5 +1,7 @@
 """Remove from the disk the files of a bucket that were read longest ago, when they are larger than a limit together.
 
+Without a limit as many are removed as leaves a part of the disk free (`free_space`).
+
 Only distributions are removed, because everything else is small and needed for pages: the bucket has them, and the
 next request fetches them again.
 """
@@ -10,19 +12,22 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ppmctl.distributions.environment_revision import environment_of
-from ppmctl.index import pages
+from ppmctl.index import free_space, pages
 from ppmctl.index.layout import RECORD, SIDE_FILES, Volume
 
 log = logging.getLogger(__name__)
 
 _EVERY = 60.0  # seconds between two looks at all files
 _UNTIL = 0.9  # of the limit is left
+_SPARE = 64 << 20  # bytes, for what else is written to a full disk
 _IN_USE = 60.0  # seconds for which a file stays that was read or fetched
+
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +40,9 @@ class CachedFile:
 
 
 class Eviction:
-    """Keeps the files of one volume below `limit` bytes."""
+    """Keeps the files of one volume below `limit` bytes; with None, enough of its disk free."""
 
-    def __init__(self, volume: Volume, limit: int) -> None:
+    def __init__(self, volume: Volume, limit: int | None) -> None:
         self._volume = volume
         self._limit = limit
 
@@ -54,18 +59,37 @@ class Eviction:
     def evict(self, *, now: float | None = None) -> list[str]:
         """Remove the files that were read longest ago, if all are larger than the limit; return their paths."""
         now = time.time() if now is None else now
-        files = sorted(cached_files(self._volume), key=lambda file: file.used)
-        size, removed = sum(file.size for file in files), []
-        if size <= self._limit:
-            return []
-        for file in files:
-            if size <= self._limit * _UNTIL or now - file.used < _IN_USE:
-                break
-            Path(file.path).unlink(missing_ok=True)
-            removed.append(file.path)
-            size -= file.size
-        log.info("Removed %d files that were read longest ago from the disk.", len(removed))
-        return removed
+        with _one_at_a_time:
+            files = list(cached_files(self._volume))
+            size = sum(file.size for file in files)
+            limit = self._limit
+            if limit is None:
+                limit = size - free_space.lacking_space(os.statvfs(self._volume.root))
+            if size <= limit:
+                return []
+            return _remove((file for file in files if now - file.used >= _IN_USE), size - int(limit * _UNTIL))
+
+
+def make_room(volume: Volume, size: int) -> bool:
+    """Remove files of `size` bytes and some more, also those in use, from a full disk; return whether there were any.
+
+    Those that were read longest ago go. A download that has begun is not interrupted.
+    """
+    with _one_at_a_time:
+        return bool(_remove(cached_files(volume), size + _SPARE))
+
+
+def _remove(files: Iterable[CachedFile], size: int) -> list[str]:
+    """Remove the files that were read longest ago until they had this size together; return their paths."""
+    removed = []
+    for file in sorted(files, key=lambda file: file.used):
+        if size <= 0:
+            break
+        Path(file.path).unlink(missing_ok=True)
+        removed.append(file.path)
+        size -= file.size
+    log.info("Removed %d files that were read longest ago from the disk.", len(removed))
+    return removed
 
 
 def cached_files(volume: Volume) -> Iterator[CachedFile]:

@@ -14,7 +14,7 @@ from typing import Any
 from ppmctl import files
 from ppmctl.distributions import attestations, distribution
 from ppmctl.errors import PpmError
-from ppmctl.index import project_folder
+from ppmctl.index import eviction, project_folder
 from ppmctl.index.layout import ATTESTATIONS, METADATA, PROVENANCE, Volume
 from ppmctl.index.project_folder import Record
 from ppmctl.index.staging import IncomingArea
@@ -103,16 +103,16 @@ class Fetcher:
         if key is None:
             raise FileNotFoundError(filename + suffix)
         expected = {"": record.sha256, METADATA: record.core_metadata, ATTESTATIONS: record.attestations}[in_bucket]
-        path, digest = self._area.new_path(), hashlib.sha256()
+        path = self._area.new_path()
         try:
-            with path.open("xb") as file:
-                os.fchmod(file.fileno(), 0o644)
-                for chunk in self._bucket.stream(key):
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            if digest.hexdigest() != expected:
+            try:
+                digest = self._download(key, path)
+            except OSError as exc:
+                path.unlink(missing_ok=True)
+                if not files.is_out_of_space(exc) or not eviction.make_room(self._volume, record.size):
+                    raise
+                digest = self._download(key, path)
+            if digest != expected:
                 hint = "Restore it from a backup: ppmctl index check lists all such files."
                 raise PpmError(f"The bucket's object {key} does not have the sha256 of its record.", hint=hint)
             if suffix == PROVENANCE:
@@ -120,6 +120,18 @@ class Fetcher:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    def _download(self, key: str, path: Path) -> str:
+        """Write an object to the new file `path`, and return its sha256."""
+        digest = hashlib.sha256()
+        with path.open("xb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            for chunk in self._bucket.stream(key):
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        return digest.hexdigest()
 
 
 def _provenance(sent: str, project: str, filename: str, record: Record) -> bytes:

@@ -29,12 +29,18 @@ class Free:
 def free_space(space: os.statvfs_result) -> Iterator[Free]:
     """Yield what is free of the bytes, and of the inodes if the file system has a limit of them (more than 0)."""
     free, whole = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
-    is_little = free < whole * _LITTLE_SPACE and free < _ENOUGH_SPACE
-    yield _free("disk", f"{size(free)} of {size(whole)} are free", is_full=free < _LEAST_SPACE, is_little=is_little)
+    message = f"{size(free)} of {size(whole)} are free"
+    yield _free("disk", message, is_full=free < _LEAST_SPACE, is_little=lacking_space(space) > 0)
     if space.f_files:
         message = f"{space.f_favail} of {space.f_files} inodes are free"
         is_little = space.f_favail < space.f_files * _LITTLE_INODES
         yield _free("inodes", message, is_full=space.f_favail < _LEAST_INODES, is_little=is_little)
+
+
+def lacking_space(space: os.statvfs_result) -> int:
+    """Return how many bytes more should be free; a negative number if enough are."""
+    enough = min(int(space.f_blocks * _LITTLE_SPACE) * space.f_frsize, _ENOUGH_SPACE)
+    return enough - space.f_bavail * space.f_frsize
 
 
 def _free(what: Literal["disk", "inodes"], message: str, *, is_full: bool, is_little: bool) -> Free:

@@ -209,6 +209,8 @@ def as_refusal(request: Request, exc: Exception) -> Refused:
     if isinstance(exc, PpmError) and exc.status != PpmError.status:
         return Refused(exc.status, exc.message)
     if isinstance(exc, OSError) and files.is_out_of_space(exc):
+        if request.method not in _WRITING:  # a file of a bucket, for example, for which there will be room
+            return Refused(503, "The index has no space left to answer this: ask again in a few seconds")
         return Refused(507, "The index has no space left: nothing was stored, try again later")
     if isinstance(exc, OSError) and files.is_out_of_descriptors(exc):
         return Refused(503, "The index has too many open files now: nothing was stored, try again in a few seconds")

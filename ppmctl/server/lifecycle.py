@@ -84,14 +84,12 @@ def _bucket_threads(store: Store, settings: ServerSettings) -> dict[str, Callabl
     if freshness is None:
         return {}
     freshness.sweep(age=0)
-    threads: dict[str, Callable[[], None]] = {
+    return {
         "marks": freshness.run,
         "projects": store.cache.fill,
         "other nodes": lambda: node_follower.run(store),
+        "eviction": Eviction(store.volume, settings.cache_max_size).run,
     }
-    if settings.cache_max_size is not None:
-        threads["eviction"] = Eviction(store.volume, settings.cache_max_size).run
-    return threads
 
 
 def finish(store: Store) -> None:

@@ -234,6 +234,7 @@ SETTINGS: tuple[Setting, ...] = (
         parse=parse_size,
         metavar="SIZE",
         example="100G",
-        help="The size of the bucket's files that stay on the volume; those that were read longest ago are removed.",
+        help="The size of the bucket's files that stay on the volume; those that were read longest ago are removed."
+        " By default a tenth of the disk stays free, or 20 GiB of a large one.",
     ),
 )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from ppmctl.index import eviction
 from ppmctl.index.eviction import Eviction, cached_files
 from ppmctl.index.layout import METADATA, RECORD, Volume
 
@@ -52,6 +56,27 @@ def test_a_file_that_was_just_read_or_fetched_stays(volume: Volume) -> None:
     put(volume, "aaa", "1.0", used=100_000)
     assert Eviction(volume, 10).evict() == []
     assert len(Eviction(volume, 10).evict(now=time.time() + 3600)) == 1
+
+
+def test_without_a_limit_a_tenth_of_the_disk_stays_free(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large disk 20 GiB."""
+    for name in ("aaa", "bbb", "ccc"):
+        put(volume, name, "1.0", used=0)
+    large, enough = 1 << 50, 20 << 30
+    for whole, free, removed in ((2000, 200, 0), (2000, 199, 1), (large, enough, 0), (large, enough - 150, 2)):
+        space = SimpleNamespace(f_frsize=1, f_blocks=whole, f_bavail=free)
+        monkeypatch.setattr(eviction.os, "statvfs", lambda _path, space=space: space)
+        assert len(Eviction(volume, None).evict(now=time.time() + 3600)) == removed, (whole, free)
+
+
+def test_room_is_made_also_of_what_was_just_read(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eviction, "_SPARE", 0)
+    for name in ("aaa", "bbb", "ccc"):
+        put(volume, name, "1.0", used=0)
+    assert eviction.make_room(volume, 150)
+    assert len(list(cached_files(volume))) == 1
+    assert eviction.make_room(volume, 1000)
+    assert not eviction.make_room(volume, 1000), "there is nothing more to remove"
 
 
 def test_what_the_bucket_may_not_have_stays(volume: Volume) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from support import wheels
 from support.nodes import new_node
-from werkzeug.test import EnvironBuilder
+from werkzeug.test import Client, EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
 from ppmctl.access.rights import ANYONE
@@ -30,6 +31,7 @@ from ppmctl.server.bucket_files import BucketFiles
 from ppmctl.server.settings import ServerSettings, server_settings
 from ppmctl.server.simple_api import Reader
 from ppmctl.storage.bucket import Unavailable
+from ppmctl.web.application import application
 
 MADE = wheels.wheel("demo", "1.0")
 PATH = f"/packages/demo/{MADE[0]}"
@@ -280,6 +282,32 @@ def test_the_list_of_projects_is_complete_or_refused(
     if here.cache.freshness is not None:
         here.cache.freshness._compared.clear()
     assert b'href="later/"' in get(here, "/simple/").get_data()
+
+
+def test_a_full_disk_gets_room_or_the_client_asks_again(
+    here: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk with room for one file: the bucket has the other one, so it is no 507, after which nobody asks again."""
+    newer = wheels.wheel("newer", "1.0")
+    put(other, newer)
+    assert get(here).status_code == 200
+    cached, fsync, is_full = here.volume.file("demo", MADE[0]), os.fsync, True
+
+    def fail_without_room(descriptor: int) -> None:
+        if cached.exists() or is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_without_room)
+    visitor = Client(application(settings_of(here, read_access="public"), here))
+    answer = visitor.get(f"/packages/newer/{newer[0]}", buffered=True)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert {path.name for path in here.volume.incoming.rglob("*") if path.is_file()} <= {".lock"}
+    is_full = False
+    assert visitor.get(PATH, buffered=True).get_data() == MADE[1]
+    answer = visitor.get(f"/packages/newer/{newer[0]}", buffered=True)
+    assert (answer.status_code, answer.get_data()) == (200, newer[1])
+    assert not cached.exists()
 
 
 def test_an_evicted_file_is_fetched_again(here: Store) -> None:
