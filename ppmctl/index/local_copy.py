@@ -5,11 +5,13 @@ The head is the truth, so this can be interrupted anywhere: the next comparison 
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from ppmctl import files
 from ppmctl.index import environment_files, pages, project_folder, quarantine, transaction
 from ppmctl.index.layout import RECORD, TOMBSTONE, YANKED, Volume
+from ppmctl.index.project_folder import Record
 from ppmctl.storage.head import Entry, Head
 
 
@@ -39,6 +41,23 @@ def apply(volume: Volume, project: str, head: Head, *, before: Head | None) -> N
     pages.refresh(volume, project, second=head.second)
     for filename in _surplus(volume, project, head):
         transaction.unlink(volume, project, filename)
+
+
+def drop_replaced(volume: Volume, project: str, head: Head, *, before: Head | None) -> None:
+    """Remove the files that `head` has with other content, and the tombstones that it does not have.
+
+    There are some only if an earlier head was restored in the bucket. `before` and the caller are as in `apply`.
+    """
+    for name in project_folder.visible_names(volume.project(project)) or ():
+        if name.endswith(TOMBSTONE) and name.removesuffix(TOMBSTONE) not in head.removed:
+            volume.project(project).joinpath(name).unlink()
+    for filename, entry in head.files.items():
+        if before is not None and before.files.get(filename, entry).record == entry.record:
+            continue
+        with contextlib.suppress(FileNotFoundError, project_folder.BrokenRecord):
+            if project_folder.read_record(volume, project, filename) != Record.from_values(entry.record):
+                transaction.unlink(volume, project, filename)
+                environment_files.remove(volume, project)
 
 
 def _write_entry(volume: Volume, project: str, filename: str, entry: Entry, names: frozenset[str]) -> None:

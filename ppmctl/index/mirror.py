@@ -84,11 +84,12 @@ class Mirror:
 
     def pull(self, project: str) -> bool:
         """Bring a project's folder in line with the bucket; return whether it changed."""
-        found = self._newer(project)
+        known = self.applied_tag(project)
+        found = self._newer(project, known)
         if found is None:
             return False
         with files.lock(self._volume.lock(project)):
-            return self._apply(project, found)
+            return self._apply(project, found, known)
 
     def names(self) -> frozenset[str]:
         """Return the names of all projects; among them may be one whose first upload failed."""
@@ -161,25 +162,25 @@ class Mirror:
 
     def update(self, project: str) -> bool:
         """Bring the local folder in line with the bucket, as `pull` does; return True."""
-        found = self._newer(project)
+        known = self.applied_tag(project)
+        found = self._newer(project, known)
         if found is not None:
-            self._apply(project, found)
+            self._apply(project, found, known)
         return True
 
     # helpers
 
-    def _newer(self, project: str) -> Version | None:
-        """Return a project's head; None if it is the one that the local folder is in line with, or does not exist."""
+    def _newer(self, project: str, known: str | None) -> Version | None:
+        """Return a project's head; None if its tag is `known`, or if it does not exist."""
         self.join()
-        known = self.applied_tag(project)
         if not known and not self._volume.project(project).exists() and not self._names.has(project):
             return None
         try:
             found = heads.read(self.bucket, project, unless=known)
         except NotChanged:
             return None
-        if not known:
-            self._names.note(project, exists=found is not None)
+        if not known and found is None:
+            self._names.note(project, exists=False)
         return found
 
     def _is_out_of_line(self, project: str) -> bool:
@@ -192,20 +193,28 @@ class Mirror:
     def _follow(self, project: str, after: Version, new: NewFile | None) -> None:
         """Bring the local folder in line with a head that this node committed. A failure does not undo the commit."""
         try:
-            self._apply(project, after, new)
+            self._apply(project, after, None, new)
         except (OSError, PpmError) as exc:
             self.forget(project)
             log.error("%s was changed in the bucket, and not yet on this node: %s", project, exc)
 
-    def _apply(self, project: str, found: Version, new: NewFile | None = None) -> bool:
+    def _apply(self, project: str, found: Version, known: str | None, new: NewFile | None = None) -> bool:
+        """Bring the local folder in line with a head, which was read when it was in line with the one of tag `known`.
+
+        The caller holds the project's lock. Return False if another thread did it meanwhile.
+        """
         if self._volume.mark(project).exists():
             self.forget(project)
         before = self.applied(project)
         if before is not None and before.head.serial >= found.head.serial:
-            return False  # another thread was faster
+            if before.tag != known:
+                return False
+            before = None  # the bucket has an earlier head again, which somebody restored
         pages.mark(self._volume, project)
         if before is None:
             pages.mark(self._volume, ROOT_MARK)
+            self._names.note(project, exists=True)
+        local_copy.drop_replaced(self._volume, project, found.head, before=before.head if before else None)
         if new is not None:
             self._keep(project, new)
         if environment_of(project) is not None:  # their forms are made of the wheels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -286,6 +287,52 @@ def test_a_name_whose_first_upload_failed_is_in_no_list(here: Store, other: Stor
     put(here, ONE)
     other.pull("demo")
     assert other.projects() == ["demo"]
+
+
+@pytest.mark.parametrize("changes", [1, 3], ids=["an earlier serial", "a later serial"])
+def test_every_node_follows_a_head_that_was_restored_and_changed(changes: int, tmp_path: Path) -> None:
+    """Files that the node knew with other content, and its tombstones, go."""
+    here, other = (new_node(tmp_path / name, f"memory://{tmp_path.name}") for name in ("here", "other"))
+    put(here, ONE)
+    assert here.mirror is not None
+    bucket, key = here.mirror.bucket, keys.head("demo")
+    restored = bucket.read(key)
+    assert restored is not None
+    put(here, TWO)
+    here.remove("demo", "1.0")
+    bucket.write(key, restored.content)
+    bucket.write(keys.file("demo", hashlib.sha256(ONE[1]).hexdigest(), ONE[0]), ONE[1])
+    assert listed(other) == [ONE[0]]
+    for number in range(changes - 1):
+        other.yank("demo", "1.0", f"reason {number}")
+    another = wheels.wheel("demo", "2.0", summary="other")
+    put(other, another)
+    assert listed(here) == listed(other) == [ONE[0], TWO[0]]
+    for made in (ONE, another):
+        assert here.mirror.fetch("demo", made[0]).read_bytes() == made[1]
+
+
+def test_a_head_that_was_restored_is_followed_by_a_change(here: Store, other: Store) -> None:
+    put(here, ONE)
+    assert here.mirror is not None
+    restored = here.mirror.bucket.read(keys.head("demo"))
+    assert restored is not None
+    here.yank("demo", "1.0", "broken")
+    here.mirror.bucket.write(keys.head("demo"), restored.content)
+    put(here, TWO)
+    assert listed(here) == listed(other) == [ONE[0], TWO[0]]
+    assert here.read("demo").files[0].yanked is None
+
+
+def test_an_older_head_that_a_thread_read_before_another_is_not_applied(here: Store, other: Store) -> None:
+    put(other, ONE)
+    assert here.mirror is not None
+    older = here.mirror._newer("demo", None)
+    assert older is not None
+    put(other, TWO)
+    assert listed(here) == [ONE[0], TWO[0]]
+    assert not here.mirror._apply("demo", older, None)
+    assert listed(here) == [ONE[0], TWO[0]]
 
 
 def test_an_interrupted_update_is_completed_by_the_next(here: Store, other: Store) -> None:
