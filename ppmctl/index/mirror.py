@@ -23,10 +23,10 @@ from ppmctl.index.fetched import Fetcher
 from ppmctl.index.layout import METADATA, PROVENANCE, ROOT_MARK, Volume
 from ppmctl.index.project_folder import Record
 from ppmctl.index.staging import IncomingArea
-from ppmctl.storage import bucket_layout, configured
+from ppmctl.storage import bucket_layout, configured, keys
 from ppmctl.storage import head as heads
-from ppmctl.storage.bucket import Changed, NotChanged, Unavailable
-from ppmctl.storage.head import Head, Version
+from ppmctl.storage.bucket import NotChanged, Unavailable
+from ppmctl.storage.head import Head, HeadChanged, Version
 from ppmctl.storage.names import SharedNames
 
 log = logging.getLogger(__name__)
@@ -148,12 +148,16 @@ class Mirror:
                 continue
             if new is not None:
                 self.send(project, new)
-            if before is None:
-                self._names.add(project)
+            if before is None and not self._names.add(project) and not is_fresh:
+                is_fresh = self.update(project)  # another node has made the project
+                continue
             try:
                 after = heads.commit(self.bucket, project, decided, after=before)
-            except Changed:
-                is_fresh = self.update(project)
+            except HeadChanged as exc:
+                if exc.now is None:
+                    raise _lost(project) from exc
+                is_fresh = True
+                self._apply(project, exc.now, before.tag if before else None)
                 continue
             self._follow(project, after, new)
             self._delete_files(project, decided.removed.keys(), before.head if before else Head())
@@ -271,6 +275,11 @@ class Mirror:
                 if suffix in new.side_files:
                     self._fetcher.place(project, new.filename + suffix, new.side_files[suffix], new.record)
             self._fetcher.place(project, new.filename, new.path, new.record)
+
+
+def _lost(project: str) -> Unavailable:
+    hint = "On a node that has the project: ppmctl index rebuild"
+    return Unavailable(f"The bucket has lost the head of {project}: {keys.head(project)}", hint=hint)
 
 
 def _decided(decide: Callable[[Head], Head | None], head: Head, *, is_final: bool) -> Head | None:

@@ -27,6 +27,14 @@ class BrokenHead(PpmError):
     """An object of the bucket is not the head of a project."""
 
 
+class HeadChanged(Changed):
+    """The bucket has another head than the one that a change was decided on: `now`, None if it has none."""
+
+    def __init__(self, project: str, now: Version | None) -> None:
+        super().__init__(project)
+        self.now = now
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """A published file: its record as JSON values, and the reason of its yank, or None."""
@@ -138,7 +146,7 @@ def read(bucket: Bucket, project: str, *, unless: str | None = None) -> Version 
 def commit(bucket: Bucket, project: str, head: Head, *, after: Version | None) -> Version:
     """Replace the head `after`, or create the first one; return the new version.
 
-    Raise Changed if the bucket has another head: nothing was changed. Raise Unavailable if it is unknown what the
+    Raise HeadChanged if the bucket has another head: nothing was changed. Raise Unavailable if it is unknown what the
     bucket has; the change may then still appear. If an answer was lost, the head itself shows whether it was written.
     """
     change, before = secrets.token_hex(6), after.head if after else Head()
@@ -151,14 +159,14 @@ def commit(bucket: Bucket, project: str, head: Head, *, after: Version | None) -
         except (Exists, Changed):
             found = read(bucket, project)
             if found is None or change not in found.head.changes:
-                raise Changed(project) from None
+                raise HeadChanged(project, found) from None
             return found
         except Unavailable:
             found = read(bucket, project)
             if found is not None and change in found.head.changes:
                 return found
             if (found.tag if found else None) != (after.tag if after else None):
-                raise Changed(project) from None
+                raise HeadChanged(project, found) from None
             if attempt == _ATTEMPTS:
                 raise
     raise AssertionError("every attempt returns or raises")

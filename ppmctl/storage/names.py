@@ -35,8 +35,9 @@ class SharedNames:
         return frozenset().union(*(self._known(shard)[1] for shard in keys.SHARDS))
 
     def has(self, project: str) -> bool:
-        """Return whether a name is there now."""
-        return project in self._read(keys.shard(project))[1]
+        """Return whether a name is there now. One that was there once stays."""
+        shard = keys.shard(project)
+        return project in self._known(shard)[1] or project in self._read(shard)[1]
 
     def read_all(self) -> frozenset[str]:
         """Return all names as they are now."""
@@ -51,13 +52,13 @@ class SharedNames:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 files.write_atomic(self._folder / _MISSING, as_object(changed))
 
-    def add(self, project: str) -> None:
-        """Add a name, unless it is known to be there."""
+    def add(self, project: str) -> bool:
+        """Add a name, unless it is known to be there; return False if it was."""
         shard = keys.shard(project)
         tag, names = self._known(shard)
         for _ in range(_ATTEMPTS):
             if project in names:
-                return
+                return False
             names |= {project}
             content = as_object(names)
             try:
@@ -67,7 +68,7 @@ class SharedNames:
                 tag, names = self._read(shard)
             else:
                 self._keep(shard, Found(content=content, tag=tag))
-                return
+                return True
         raise Unavailable("The names of projects are changed by other nodes all the time.", hint="Try again.")
 
     def _read(self, shard: str) -> tuple[str, frozenset[str]]:

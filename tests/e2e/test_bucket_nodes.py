@@ -9,16 +9,19 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from support import cluster, evidence, shifted, streams, warm
+from support import cluster, evidence, shifted, streams, warm, wheels
 from support.bucket_changes import CHANGES, NOW, Change, api, dist, each_change, prepared, publish, shown
 from support.buckets import counted
 from support.cluster import Cluster, of_files, state
 from support.evidence import at_once
 from support.servers import JSON
+
+from ppmctl.storage import keys
 
 ROUNDS = int(os.environ.get("BUCKET_ROUNDS", "2"))
 CLIENTS = 16
@@ -233,6 +236,25 @@ def test_a_change_costs_few_requests(change: str, most: int, pair: Cluster) -> N
     print(f"{change}: {', '.join(of_project)}")
     assert len(of_project) <= most
     assert counted(found)["list"] == 0
+
+
+@pytest.mark.parametrize("made", [wheels.wheel, wheels.sdist])
+def test_an_upload_after_one_of_another_node_costs_two_requests_more(
+    made: Callable[[str, str], tuple[str, bytes]], pair: Cluster
+) -> None:
+    """The lost condition and the new head; for the first look at a project of the other the same with its name."""
+    project, costs = f"turns-{made.__name__}", []
+    for number, server in enumerate(pair):  # a node looks at the bucket once when it starts
+        publish(server, dist(f"{project}-{number}"))
+    for number in range(4):
+        node = number % 2
+        with pair.bucket.recording(of_files("ab"[node])) as found:
+            answer = pair[node].upload(made(project, f"1.{number}"))
+            assert answer.status_code == 200, answer.text
+        of_project = [each for each in found if project in each.key or each.key == keys.names(keys.shard(project))]
+        costs.append(len(of_project))
+    first = {"wheel": 4, "sdist": 3}[made.__name__]  # file, metadata, name, head; and the audit
+    assert costs == [first, first + 2, first + 1, first + 1]
 
 
 def test_what_a_node_has_costs_a_conditional_read_a_second(pair: Cluster) -> None:

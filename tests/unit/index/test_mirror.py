@@ -134,6 +134,27 @@ def test_an_upload_takes_at_most_five_requests_besides_the_audit(here: Store, ot
     assert counts == {"read": 1}
 
 
+def test_an_upload_after_a_change_of_another_node_takes_two_requests_more(here: Store, other: Store) -> None:
+    """The lost condition and the new head; for the first look at a project of the other the same with its name."""
+    for store in (here, other):
+        store.pull("anything")
+
+    def cost(store: Store, made: tuple[str, bytes]) -> int:
+        assert store.mirror is not None
+        store.mirror.bucket.counts.clear()
+        put(store, made)
+        return store.mirror.bucket.counts.total()
+
+    made = [wheels.wheel("demo", f"{number}.0") for number in range(4)]
+    assert [cost(store, each) for store, each in zip((here, other, here, other), made, strict=True)] == [4, 6, 5, 5]
+    sdists = [wheels.sdist("other", f"{number}.0") for number in range(3)]
+    assert cost(here, sdists[0]) == 3
+    assert other.mirror is not None
+    other.mirror.names()
+    assert cost(other, sdists[1]) == 3, "the name is known"
+    assert cost(here, sdists[2]) == 4
+
+
 def test_pages_have_the_same_serial_and_etag_at_every_node(here: Store, other: Store) -> None:
     put(here, ONE)
     for store, reason in ((here, "a"), (other, "b"), (here, "c")):
@@ -322,6 +343,14 @@ def test_a_head_that_was_restored_is_followed_by_a_change(here: Store, other: St
     put(here, TWO)
     assert listed(here) == listed(other) == [ONE[0], TWO[0]]
     assert here.read("demo").files[0].yanked is None
+
+
+def test_a_change_of_a_project_whose_head_is_lost_says_so(here: Store) -> None:
+    put(here, ONE)
+    assert here.mirror is not None
+    here.mirror.bucket.delete(keys.head("demo"))
+    with pytest.raises(Unavailable, match="lost the head of demo"):
+        put(here, TWO)
 
 
 def test_an_older_head_that_a_thread_read_before_another_is_not_applied(here: Store, other: Store) -> None:
