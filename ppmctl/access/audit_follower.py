@@ -36,11 +36,15 @@ Changed = Callable[[Set[str] | None], None]
 
 @dataclass(kw_only=True)
 class _Node:
-    """Another node: the number of its last object here, when it last had a new one, and when it is asked next."""
+    """Another node: the number of its last object here, when it last had a new one, and when it is asked next.
+
+    `is_at_end`: the last time it was asked, all that it had was read.
+    """
 
     number: int
     active: float
     due: float
+    is_at_end: bool = False
 
 
 class AuditFollower:
@@ -74,7 +78,7 @@ class AuditFollower:
 
     def step(self) -> int:
         """Take over what is new, and return the number of lines. Raise Unavailable or OSError."""
-        now = self._clock()
+        now, began = self._clock(), time.time()
         if not self._nodes:
             self._nodes = {name: _Node(number=number, active=now, due=now) for name, number in self._seen().items()}
         if now >= self._find_at:
@@ -82,6 +86,7 @@ class AuditFollower:
         if not self._volume.audit_seen.exists():
             self._changed(None)  # before the audit, which may be long
             self._write_numbers()
+            self._note_followed(began)
         lines: list[bytes] = []
         numbers = {name: self._read(name, node, lines) for name, node in self._nodes.items() if node.due <= now}
         if lines:
@@ -95,6 +100,8 @@ class AuditFollower:
         if lines:
             self._write_numbers()
             self._may_repeat = False
+        if all(node.is_at_end for node in self._nodes.values()):
+            self._note_followed(began)
         return len(lines)
 
     def _find(self) -> None:
@@ -113,10 +120,12 @@ class AuditFollower:
     def _read(self, name: str, node: _Node, lines: list[bytes]) -> int:
         """Add the next lines of a node, and return the number of their last object. Raise Unavailable without any."""
         number, enough, at_once = node.number, len(lines) + _MOST_LINES, 1
+        node.is_at_end = False
         try:
             while len(lines) < enough:
                 for found in self._read_objects([keys.audit(name, number + each + 1) for each in range(at_once)]):
                     if found is None:
+                        node.is_at_end = True
                         return number
                     number += 1
                     lines += _marked(found.content, name)
@@ -137,6 +146,10 @@ class AuditFollower:
         seen = {name: node.number for name, node in self._nodes.items()}
         self._volume.audit_seen.parent.mkdir(mode=0o700, exist_ok=True)
         files.write_atomic(self._volume.audit_seen, json.dumps(seen).encode(), sync=True)
+
+    def _note_followed(self, began: float) -> None:
+        self._volume.followed.touch()
+        os.utime(self._volume.followed, (began, began))
 
     def _append(self, lines: list[bytes]) -> None:
         if self._may_repeat:

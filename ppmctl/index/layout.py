@@ -106,6 +106,7 @@ class Volume:
     audit_lock = _Below("locks", "audit")
     audit_sent = _Below("storage", "audit-sent.json")  # see ppmctl.access.shared_audit
     audit_seen = _Below("storage", "audit-seen.json")  # see ppmctl.access.audit_follower
+    followed = _Below("storage", "followed")  # its time: all that other nodes changed before is known here
     credentials = _Below("credentials")
     htpasswd = _Below("credentials", "htpasswd")
     access = _Below("credentials", "access.yml")

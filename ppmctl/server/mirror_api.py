@@ -16,14 +16,19 @@ from ppmctl.distributions import legacy_json
 from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import pages
+from ppmctl.index.freshness import ROOT
+from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 from ppmctl.server import json_api, same_origin, simple_api, xml_rpc
 from ppmctl.server.catalog import Catalogue
+from ppmctl.storage.bucket import Unavailable
 
 RPC_PATHS = frozenset({"/RPC2", "/pypi", "/pypi/"})
 
 _SEARCH = "search"  # which pypiserver answers
-_WRITING_TAKES = 5  # seconds at most, from the choice of a page's serial until it is in place
+# seconds at most: from the choice of a page's serial until it is in place; the same where other nodes choose serials,
+# whose clocks may differ by ten minutes, and whose changes are found within one and a half
+_WRITING_TAKES, _FOLLOWING_TAKES = 5, 15 * 60
 
 
 class MirrorApi:
@@ -53,10 +58,12 @@ class MirrorApi:
         project = simple_api.normalised(name)
         if project != name:
             return simple_api.moved(request, "/".join(["/pypi", project, *([version] if version else []), "json"]))
+        simple_api.require_readable(by, project, _no_project(project))
+        self._store.cache.require(project)
         serial = pages.last_serial(self._store.volume.pages(project))  # before its files: a mirror rather asks twice
-        page = self._catalogue.project(project) if by.may("read", project) else None
+        page = self._catalogue.project(project)
         if page is None or page.latest is None:
-            raise Refused(404, f"There is no project {project} in this index, or it has no files")
+            raise Refused(404, _no_project(project))
         try:
             release = page.latest if version is None else page.release(version)
         except PpmError as exc:
@@ -94,17 +101,37 @@ class MirrorApi:
         return xml_rpc.answer(_METHODS[call.method](self._serials(by), since))
 
     def _serials(self, by: Access) -> dict[str, int]:
+        complete = complete_until(self._store.volume)  # before the list and the pages, which may then have more
+        self._store.cache.require(ROOT)
         names = [name for name in self._store.projects() if by.may("read", name)]
-        return reported({name: pages.last_serial(self._store.volume.pages(name)) for name in names}, now=time.time())
+        serials = {name: pages.last_serial(self._store.volume.pages(name)) for name in names}
+        return reported(serials, complete=complete)
 
 
-def reported(serials: dict[str, int], *, now: float) -> dict[str, int]:
-    """Return the serials of projects as a mirror gets them: none that a page of a later change could have.
+def complete_until(volume: Volume) -> int:
+    """Return the last serial of which no more changes will be found here, of this node or another one.
 
-    A page that changes several times in a second has a serial of the future. A mirror that got it would miss the next
-    change of another project. It gets an older one, and asks for this project again until the serial has passed.
+    Raise Unavailable on a new node that has not yet read what the others changed.
     """
-    return {name: min(serial, int(now) - _WRITING_TAKES) for name, serial in serials.items()}
+    if not volume.is_cache:
+        return int(time.time()) - _WRITING_TAKES
+    try:
+        return int(volume.followed.stat().st_mtime) - _FOLLOWING_TAKES
+    except FileNotFoundError as exc:
+        raise Unavailable("This node does not know yet what other nodes changed; ask again in a minute") from exc
+
+
+def reported(serials: dict[str, int], *, complete: int) -> dict[str, int]:
+    """Return the serials of projects as a mirror gets them: none after `complete`, of which changes may be missing.
+
+    A mirror that got a later one would miss a change of another project. It gets `complete`, and asks for the project
+    again until its serial has passed; also for a project whose page is not here, and whose serial is unknown.
+    """
+    return {name: min(serial or complete, complete) for name, serial in serials.items()}
+
+
+def _no_project(project: str) -> str:
+    return f"There is no project {project} in this index, or it has no files"
 
 
 def _changes(serials: dict[str, int], since: int) -> list[tuple[str, str, int, str, int]]:
