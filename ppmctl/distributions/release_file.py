@@ -33,11 +33,18 @@ def is_same(one: str, other: str, *, project: str | None = None) -> bool:
 
 
 def may_replace(new: str, old: str, *, project: str | None = None) -> bool:
-    """Return whether an installer may take the file `new` of a project instead of `old`: they have tags in common."""
+    """Return whether an installer may take the file `new` of a project for the version of `old`, and instead of it.
+
+    They have tags in common, or `new` is of a local version: `==1.0` means 1.0+local too, and prefers that.
+    """
     one, two = _place(new, project), _place(old, project)
-    if one is None or two is None or (one.version, len(one.tags)) != (two.version, len(two.tags)):
+    if one is None or two is None:
         return False
-    return not any(tags.isdisjoint(others) for tags, others in zip(one.tags, two.tags, strict=True))
+    if one.version != two.version:
+        return Version(one.version.public) == two.version
+    return len(one.tags) == len(two.tags) and not any(
+        tags.isdisjoint(others) for tags, others in zip(one.tags, two.tags, strict=True)
+    )
 
 
 @lru_cache(maxsize=_CACHED)

@@ -27,8 +27,9 @@ class Lister(Protocol):
 class Step:
     """What to do with a file, or what was done: new (upload it), published, same (nothing to do), conflict (stop).
 
-    `listed` is that file in the index, also under another name of it, None without one. `other_builds` are the wheels
-    of the release in the index that installers may take instead: another build, or a tag in common.
+    `listed` is that file in the index, also under another name of it, None without one. `other_builds` are the files
+    of the index instead of which installers may take it: another build, a tag in common, or the release without the
+    local version.
     """
 
     file: LocalFile

@@ -20,7 +20,7 @@ from ppmctl.client.http import TEMPORARY, Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
-from ppmctl.distributions.distribution import normalise
+from ppmctl.distributions.distribution import normalise, parse_filename
 from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import PpmError, UsageError, some
 from ppmctl.publishing import project_version, public_names, release_flow, same_content, upload
@@ -179,9 +179,13 @@ def _files(files: tuple[LocalFile, ...], release: Release | None) -> tuple[Local
 
 def _second_builds(plan: Plan) -> Iterator[str]:
     for step in plan.new:
-        if step.other_builds:
-            builds = f"{step.file.filename} is a second build of {some(step.other_builds)}, which the index has"
-            yield f"Warning: {builds}. Installers may take it for =={step.file.dist.name.version}."
+        own = step.file.dist.name.version
+        builds = [other for other in step.other_builds if parse_filename(other).version == own]
+        public = [other for other in step.other_builds if other not in builds]
+        for others, kind, wanted in ((builds, "second build", own), (public, "local version", own.public)):
+            if others:
+                what = f"{step.file.filename} is a {kind} of {some(others)}, which the index has"
+                yield f"Warning: {what}. Installers may take it for =={wanted}."
 
 
 def _introduce(request: Request) -> None:

@@ -50,13 +50,22 @@ def test_another_build_may_be_installed_instead(one: str, other: str) -> None:
         assert may_replace(first, second)
 
 
+@pytest.mark.parametrize("public", [WHEEL, LINUX, "foo_bar-1.0.tar.gz", "foo_bar-1.tar.gz"])
+@pytest.mark.parametrize("local", ["foo_bar-1.0+ours-py3-none-any.whl", "Foo.Bar-1.0.0+ours.1.zip"])
+def test_a_local_version_is_installed_instead_of_the_release(local: str, public: str) -> None:
+    """Whatever its tags: installers compare versions first."""
+    assert may_replace(local, public)
+    assert not may_replace(public, local)
+    assert not is_same(local, public)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
         (WHEEL, "foo_bar-1.0.tar.gz"),
         (WHEEL, "foo_bar-1.0.1-py3-none-any.whl"),
         (WHEEL, "foo_bar-1!1.0-py3-none-any.whl"),
-        (WHEEL, "foo_bar-1.0+ours-py3-none-any.whl"),
+        ("foo_bar-1.0+ours-py3-none-any.whl", "foo_bar-1.0+other-py3-none-any.whl"),
         (WHEEL, "foo_bar-1.0-py2-none-any.whl"),
         (LINUX, "foo_bar-1.0-cp311-cp311-musllinux_1_1_x86_64.whl"),
         (LINUX, "foo_bar-1.0-cp311-abi3-manylinux2014_x86_64.whl"),

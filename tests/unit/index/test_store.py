@@ -243,6 +243,7 @@ OTHER_BUILDS = (
     "foo_bar-1-2abc-py3-none-any.whl",
     "foo_bar-1.0-py2.py3-none-any.whl",
 )
+LOCAL_VERSIONS = ("foo_bar-1.0+evil-py3-none-any.whl", "Foo.Bar-1+evil.1.tar.gz")
 OTHER_FILES = (
     "foo_bar-1.0-cp311-cp311-linux_x86_64.whl",
     "foo_bar-1.0.post1.tar.gz",
@@ -271,16 +272,17 @@ def test_a_file_has_one_name(store: Store, name: str) -> None:
         assert refused.value.message.startswith(f"{other} is another name of {name}, which is in this index")
     assert listed(store, "foo-bar") == [name]
     others = [other for other in (*OTHER_FILES, *OTHER_NAMES) if other != name]
-    for other in (*others, *OTHER_BUILDS):
+    others += [*OTHER_BUILDS, *LOCAL_VERSIONS]
+    for other in others:
         put(store, named(other))
-    assert len(listed(store, "foo-bar")) == 1 + len(others) + len(OTHER_BUILDS)
+    assert len(listed(store, "foo-bar")) == 1 + len(others)
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
 def test_no_other_name_or_build_brings_a_removed_file_back(store: Store, name: str) -> None:
     put(store, named(name))
     store.remove("foo-bar", name)
-    for other in (*OTHER_NAMES[name], *(OTHER_BUILDS if name.endswith(".whl") else ())):
+    for other in (*OTHER_NAMES[name], *(OTHER_BUILDS if name.endswith(".whl") else ()), *LOCAL_VERSIONS):
         with pytest.raises(Refused) as refused:
             put(store, named(other))
         assert refused.value.status == 409

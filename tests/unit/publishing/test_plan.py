@@ -15,6 +15,7 @@ from ppmctl.errors import CredentialError, PpmError, Unavailable, Unreachable, U
 from ppmctl.publishing import upload_loop
 from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plan import Plan, Step, compare
+from ppmctl.publishing.publish import _second_builds
 from ppmctl.publishing.upload_loop import carry_out
 
 SDIST, ANY, LINUX = "demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", "demo-1.0-cp311-cp311-linux_x86_64.whl"
@@ -77,6 +78,16 @@ def test_a_second_build_of_a_wheel_in_the_index_is_named(name: str) -> None:
     assert (step.state, step.other_builds) == ("new", (name,))
     (step,) = planned([local(ANY)], {"demo": page((ANY, "aa"), (name, "bb"))}).steps
     assert (step.state, step.other_builds) == ("same", ())
+
+
+def test_a_local_version_of_a_release_in_the_index_is_named() -> None:
+    local_version = "demo-1.0+ours-py3-none-any.whl"
+    plan = planned([local(local_version)], {"demo": page((ANY, "bb"), (SDIST, "dd"), ("demo-0.9.tar.gz", "aa"))})
+    assert [(step.state, step.other_builds) for step in plan.steps] == [("new", (ANY, SDIST))]
+    (warning,) = _second_builds(plan)
+    assert f"{local_version} is a local version of {ANY}" in warning
+    assert warning.endswith("Installers may take it for ==1.0.")
+    assert states(planned([local(ANY)], {"demo": page((local_version, "bb"))})) == [(ANY, "new")]
 
 
 def test_two_names_of_one_file_are_not_published_together() -> None:
