@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -176,7 +177,22 @@ class Change:
             self._lines.sort(key=_name)  # as all nodes have them
             self._parked.sort(key=_name)
             self._copy.commit(self._shared())
-        self._write_files()
+        try:
+            self._write_files()
+        except OSError:
+            if self._copy is not None:  # the change counts, and is written here as soon as that is possible
+                with contextlib.suppress(OSError):
+                    self._refuse_in_place()
+            raise
+
+    def _refuse_in_place(self) -> None:
+        """Make comments of the hashes that are gone or have other rights now: a full disk allows no other write."""
+        before = access_file.access(access_file.parse(self._before[1]))
+        changed = {name for name, entry in before.items() if self.access.get(name) != entry}
+        staying = {line.text for line in self._lines if line.name not in changed}
+        for path in (self._volume.htpasswd, *nginx_htpasswd.paths(self._volume)):
+            if path.exists():
+                htpasswd.comment_out(path, staying)
 
     def _shared(self) -> Content:
         """Return the content for the bucket. It does not depend on the clock: what only expired is not parked."""

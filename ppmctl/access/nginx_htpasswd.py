@@ -41,7 +41,7 @@ def split(lines: Iterable[Line]) -> list[str]:
 def remove_lines(volume: Volume, parts: list[str]) -> None:
     """Remove the lines that `parts` do not have, and add none. Raise OSError if a part can't be written."""
     files.drop_temporaries(volume.parts)
-    for path, text in zip(_paths(volume), parts, strict=True):
+    for path, text in zip(paths(volume), parts, strict=True):
         before = htpasswd.read(path)
         if before is not None and before != text:
             staying = set(text.splitlines(keepends=True))
@@ -51,7 +51,7 @@ def remove_lines(volume: Volume, parts: list[str]) -> None:
 def write(volume: Volume, parts: list[str]) -> None:
     """Write all parts: nginx answers 403 if one is missing. Raise OSError if a part can't be written."""
     volume.parts.mkdir(mode=0o750, exist_ok=True)
-    for path, text in zip(_paths(volume), parts, strict=True):
+    for path, text in zip(paths(volume), parts, strict=True):
         _put(path, htpasswd.read(path), text)
 
 
@@ -78,7 +78,8 @@ def remove_limited(volume: Volume, staying: Iterable[str]) -> None:
             (volume.limited / name).unlink(missing_ok=True)
 
 
-def _paths(volume: Volume) -> list[Path]:
+def paths(volume: Volume) -> list[Path]:
+    """Return the paths of all parts."""
     return [volume.parts / f"{number:02d}" for number in range(PARTS)]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from support.clock import Clock
 
+from ppmctl import files
 from ppmctl.access import accounts, declarative, first_admin, htpasswd, invite_exchange, rights
 from ppmctl.access.account import SERVER, Actor, Issued, Taken
 from ppmctl.access.credential_files import Credentials
@@ -243,6 +246,40 @@ def test_without_the_bucket_nothing_changes_and_what_is_known_works(
     assert sum("other nodes" in record.message for record in caplog.records) == 1
     assert works(a, ann)
     assert content(a) == before
+
+
+def test_on_a_full_disk_what_another_node_revoked_is_refused_and_the_rest_works(
+    a: Volume, b: Volume, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that runs refuses it, one that starts, and nginx; when there is space again all is as elsewhere."""
+    ann, bob = (accounts.create_user(a, ME, name, role="reader") for name in ("ann", "bob"))
+    carl = accounts.create_user(a, ME, "carl", role="publisher")
+    pruner, known = Pruner(b), Credentials(b)
+    pruner.prune()
+    assert all(known.authenticate(each.account.access.name, each.secret.reveal()) for each in (ann, bob, carl))
+    accounts.remove(a, ME, "ann")
+    accounts.change(a, ME, "carl", role="reader")
+
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomic", fail)
+        for _time in range(2):
+            pruner.prune()
+        changed = files.identity(b.htpasswd)
+        pruner.prune()
+        assert files.identity(b.htpasswd) == changed, "what is done is not done again"
+        for server in (known, Credentials(b)):
+            allowed = [
+                bool(server.authenticate(each.account.access.name, each.secret.reveal())) for each in (ann, bob, carl)
+            ]
+            assert allowed == [False, True, False], "carl had more rights before"
+        for_nginx = [line for part in b.parts.iterdir() for line in part.read_text().splitlines() if line[0] != "#"]
+        assert [line.partition(":")[0] for line in for_nginx] == ["bob"]
+    assert sum("No space left" in record.message for record in caplog.records) == 1
+    assert works(b, carl)
+    assert content(b) == content(a)
 
 
 def test_a_lost_answer_is_an_answer(a: Volume, b: Volume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
