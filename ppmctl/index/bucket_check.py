@@ -57,11 +57,20 @@ def all_projects(bucket: Bucket) -> list[str]:
     return sorted(files | {keys.project_of_head(key) for key in bucket.keys(keys.HEADS)})
 
 
-def strays(bucket: Bucket, project: str, head: Head, *, older_than: timedelta = STRAY_AFTER) -> list[Listed]:
+def strays(bucket: Bucket, project: str, head: Head) -> list[Listed]:
     """Return the project's objects that its head does not name, and that no upload may still be about to name."""
     named = {key for _suffix, _filename, key in named_objects(project, head)}
-    old = datetime.now(UTC) - older_than
+    old = datetime.now(UTC) - STRAY_AFTER
     return [each for each in bucket.listing(keys.packages(project)) if each.key not in named and each.modified < old]
+
+
+def may_write_again(bucket: Bucket, project: str, noted: Head) -> bool:
+    """Return whether a lost head may be written as a node noted it: the bucket has all that it names, and no more.
+
+    Another node has published since what is there besides, and removed what is not there.
+    """
+    named = {key for _suffix, _filename, key in named_objects(project, noted)}
+    return named == set(bucket.keys(keys.packages(project)))
 
 
 def named_objects(project: str, head: Head) -> Iterator[tuple[str, str, str]]:
@@ -103,7 +112,7 @@ def _project(
             found.append(Difference(where=keys.names(keys.shard(project)), what=f"does not have {project}"))
         found += _objects(store.volume, bucket, project, version.head, hashes=hashes)
         found += _folder(store, mirror, project, version)
-    elif (noted := mirror.applied(project)) and not strays(bucket, project, noted.head, older_than=timedelta(0)):
+    elif (noted := mirror.applied(project)) and may_write_again(bucket, project, noted.head):
         found.append(Difference(where=keys.head(project), what="is missing in the bucket", repair=REBUILD))
     left = strays(bucket, project, version.head if version else Head())
     if version is None and is_named:

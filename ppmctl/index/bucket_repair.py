@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Lock
@@ -13,7 +14,7 @@ from ppmctl.index.layout import Volume
 from ppmctl.index.mirror import Mirror
 from ppmctl.storage import head as heads
 from ppmctl.storage import keys
-from ppmctl.storage.bucket import Exists
+from ppmctl.storage.bucket import Exists, Listed
 from ppmctl.storage.head import Head, Version
 from ppmctl.storage.names import SharedNames
 
@@ -62,20 +63,28 @@ class BucketRepair:
             what = f"{keys.packages(project)} {bucket_check.NO_HEAD}"
             self.problems.append(f"{what}: {bucket_check.NO_HEAD_REPAIR}")
             return
+        self._remove(project, strays)
+
+    def _remove(self, project: str, strays: list[Listed]) -> None:
+        """Remove objects, and write them again if an upload has named them at the same moment."""
+        removed = []
         for stray in strays:
             now = self._bucket.modified(stray.key)
             # not uploaded again since the listing; some services tell the time of one object without milliseconds
             if now is not None and abs(now - stray.modified) < timedelta(seconds=1):
                 self._bucket.delete(stray.key)
+                removed.append(stray.key)
                 self._note(self.removed, stray.key)
+        if removed and (version := heads.read(self._bucket, project)) is not None:
+            self._objects(project, version.head, among=removed)
 
     def _lost_head(self, project: str) -> Version | None:
         """Write a head that the bucket lost, as this node applied it last, and return it.
 
-        None if this node has none, or if it lacks a file that another node has published since.
+        None if this node has none, or if another node has published or removed a file since.
         """
         noted = self._mirror.applied(project)
-        if noted is None or bucket_check.strays(self._bucket, project, noted.head, older_than=timedelta(0)):
+        if noted is None or not bucket_check.may_write_again(self._bucket, project, noted.head):
             return None
         try:
             tag = self._bucket.create(keys.head(project), noted.content)
@@ -84,10 +93,15 @@ class BucketRepair:
         self._note(self.written, keys.head(project))
         return Version(head=noted.head, tag=tag, content=noted.content)
 
-    def _objects(self, project: str, head: Head) -> None:
-        """Write the objects again that are missing or damaged in the bucket, and whole on this volume."""
+    def _objects(self, project: str, head: Head, *, among: Collection[str] | None = None) -> None:
+        """Write the objects again that are missing or damaged in the bucket, and whole on this volume.
+
+        With `among` only these are looked at.
+        """
         present = {each.key: each.size for each in self._bucket.listing(keys.packages(project))}
         for suffix, filename, key in bucket_check.named_objects(project, head):
+            if among is not None and key not in among:
+                continue
             record = head.files[filename].record
             is_whole = key in present and (suffix or present[key] == record["size"])
             sha256 = record[bucket_check.HASHES[suffix]]

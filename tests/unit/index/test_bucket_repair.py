@@ -1,0 +1,103 @@
+"""`ppmctl index rebuild` of a bucket: it undoes no change that was acknowledged, also by another node."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support import wheels
+from support.nodes import new_node
+
+from ppmctl.distributions import distribution
+from ppmctl.index import bucket_check
+from ppmctl.index.bucket_repair import BucketRepair
+from ppmctl.index.store import Store
+from ppmctl.storage import keys
+from ppmctl.storage.bucket import Bucket
+
+ONE, TWO = wheels.wheel("demo", "1.0"), wheels.wheel("demo", "2.0")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Store:
+    return new_node(tmp_path / "here", f"memory://{tmp_path.name}")
+
+
+@pytest.fixture
+def other(tmp_path: Path, here: Store) -> Store:
+    return new_node(tmp_path / "other", here.volume.bucket)
+
+
+def put(store: Store, made: tuple[str, bytes]) -> None:
+    with store.area.new_file() as received:
+        received.write(made[1])
+        received.finish()
+        store.put(received, distribution.inspect(received.path, made[0]), by="tester")
+
+
+def bucket_of(store: Store) -> Bucket:
+    assert store.mirror is not None
+    return store.mirror.bucket
+
+
+def rebuilt(store: Store) -> BucketRepair:
+    assert store.mirror is not None
+    repair = BucketRepair(store.volume, store.mirror)
+    repair.run()
+    return repair
+
+
+def test_a_lost_head_is_written_again(here: Store) -> None:
+    put(here, ONE)
+    bucket_of(here).delete(keys.head("demo"))
+    assert rebuilt(here).written == [keys.head("demo")]
+    here.pull("demo")
+    assert [file.filename for file in here.read("demo").files] == [ONE[0]]
+
+
+@pytest.mark.parametrize("change", ["publish", "remove"])
+def test_a_lost_head_is_not_written_as_it_was_before_a_change_of_another_node(
+    change: str, here: Store, other: Store
+) -> None:
+    put(here, ONE)
+    if change == "publish":
+        put(other, TWO)
+    else:
+        put(here, TWO)
+        other.remove("demo", "1.0")
+    bucket_of(here).delete(keys.head("demo"))
+    assert rebuilt(here).written == []
+    assert bucket_of(here).read(keys.head("demo")) is None
+    assert rebuilt(other).written == [keys.head("demo")]
+
+
+def test_a_file_that_is_uploaded_again_while_its_old_rest_is_removed_stays(
+    here: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = new_node(tmp_path / "elsewhere", f"memory://{tmp_path.name}-elsewhere")
+    put(elsewhere, ONE)
+    put(here, TWO)
+    bucket, rest = bucket_of(here), list(bucket_of(elsewhere).keys(keys.packages("demo")))
+    for key in rest:  # as an upload that failed has left it
+        bucket.write(key, b"".join(bucket_of(elsewhere).stream(key)))
+    delete = bucket.delete
+
+    def late(key: str) -> None:
+        put(here, ONE)
+        delete(key)
+
+    monkeypatch.setattr(bucket_check, "STRAY_AFTER", timedelta(0))
+    monkeypatch.setattr(bucket, "delete", late)
+    repair = rebuilt(here)
+    assert sorted(repair.written) == sorted(repair.removed) == rest
+    assert set(rest) <= set(bucket.keys(keys.packages("demo")))
+
+
+def test_what_a_failed_upload_left_is_removed(here: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(here, ONE)
+    bucket_of(here).write(key := keys.file("demo", "0" * 64, TWO[0]), b"rest")
+    assert rebuilt(here).removed == [], "an upload may still be about to name it"
+    monkeypatch.setattr(bucket_check, "STRAY_AFTER", timedelta(0))
+    repair = rebuilt(here)
+    assert (repair.removed, repair.written, repair.problems) == ([key], [], [])
