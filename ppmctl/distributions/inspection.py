@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from ppmctl.distributions import budget, environment_wheel
 from ppmctl.distributions.distribution import Dist, kind_of, parse_filename
 from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.distributions.metadata_rules import Fault
-from ppmctl.errors import InvalidDistribution
+from ppmctl.errors import InvalidDistribution, PpmError
 
 _CHILDREN = min(4, os.cpu_count() or 1)  # at the same time
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # some Pythons need them; nothing else of the environment
+_PATIENCE = 1.0  # seconds that an upload waits for another one to be read before it is refused
 _END_TAKES = 5.0  # seconds at most, of a child that was killed
 
 
@@ -37,22 +39,27 @@ class Ended(Exception):
     """The child has ended; its argument is the reason, as a predicate of the work."""
 
 
-class Busy(Exception):
+class Busy(PpmError):
     """All children are at work."""
 
+    status = 503
 
-def inspect(path: Path, filename: str, *, old: bool = False) -> Dist:
+    def __init__(self) -> None:
+        super().__init__("The server reads too many files at the same time: try again in a few seconds")
+
+
+def inspect(path: Path, filename: str, *, old: bool = False, wait: float | None = None) -> Dist:
     """Read the archive at `path`, which is to be published as `filename`, within limits. `old` is that of
     `distribution.inspect`.
 
     Raise InvalidDistribution if it is not valid and safe, is over a limit, or is of a shared environment and not its
-    revision; OSError if it can't be read.
+    revision; OSError if it can't be read; Busy if no child is free within `wait` seconds.
     """
     kind_of(filename)  # so that no other file is read
     seconds = budget.cpu_seconds(path.stat().st_size)
     try:
         request = {"path": str(path.absolute()), "filename": filename, "old": old, "seconds": seconds}
-        answer = _pool(os.getpid()).ask(request)
+        answer = _pool(os.getpid()).ask(request, wait=wait)
     except Ended as exc:
         raise InvalidDistribution(f"{filename}: reading it {exc.args[0]}.") from exc
     if "invalid" in answer:
@@ -86,9 +93,23 @@ def call(function: str, *arguments: str, seconds: int) -> str | None:
     return text
 
 
-def start() -> None:
-    """Start a child, so that the first file does not wait for it."""
-    _pool(os.getpid()).start()
+def start(*, threads: int) -> None:
+    """Start a child, so that the first file does not wait for it. `threads` are those of the server (`waiting`)."""
+    pool = _pool(os.getpid())
+    pool.uploads = threading.BoundedSemaphore(max(threads // 2, 1))
+    pool.start()
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Wait within for a child that reads an upload. Raise Busy if half of the server's threads do that already."""
+    uploads = _pool(os.getpid()).uploads
+    if not uploads.acquire(timeout=_PATIENCE):
+        raise Busy
+    try:
+        yield
+    finally:
+        uploads.release()
 
 
 class _Child:
@@ -139,6 +160,7 @@ class _Pool:
     """The children of this process: each reads one file at a time, and more files wait."""
 
     def __init__(self) -> None:
+        self.uploads = threading.BoundedSemaphore(8)  # which are read, or wait for it
         self._slots = threading.BoundedSemaphore(_CHILDREN)
         self._idle: list[_Child] = []
 

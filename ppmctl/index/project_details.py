@@ -34,8 +34,11 @@ def metadata(store: Store, file: PageFile) -> bytes | None:
         return None
 
 
-def release_metadata(store: Store, files: Sequence[PageFile]) -> bytes:
-    """Return the core metadata of a release: of a wheel, or else of an sdist, which is opened; b"" without any."""
+def release_metadata(store: Store, files: Sequence[PageFile], *, wait: float | None = None) -> bytes:
+    """Return the core metadata of a release: of a wheel, or else of an sdist, which is opened; b"" without any.
+
+    Raise inspection.Busy if an sdist can't be opened within `wait` seconds.
+    """
     for file in files:
         if (text := metadata(store, file)) is not None:
             return text
@@ -43,7 +46,8 @@ def release_metadata(store: Store, files: Sequence[PageFile]) -> bytes:
         if not file.filename.endswith(".whl") and (file.size or 0) <= _MAX_SDIST:
             try:
                 project = distribution.parse_filename(file.filename).project
-                return inspection.inspect(store.cache.fetch(project, file.filename), file.filename, old=True).metadata
+                path = store.cache.fetch(project, file.filename)
+                return inspection.inspect(path, file.filename, old=True, wait=wait).metadata
             except (InvalidDistribution, OSError):
                 continue
     return b""

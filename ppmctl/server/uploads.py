@@ -90,8 +90,9 @@ def publish(store: Store, upload: Upload, public_names: PublicNames) -> bool:
 
 
 def _put(store: Store, upload: Upload, content: IncomingFile, name: Filename) -> bool:
-    """Put the file into the store; return whether it is new there. Raise InvalidDistribution."""
-    dist = inspection.inspect(content.path, name.filename)
+    """Put the file into the store; return whether it is new there. Raise InvalidDistribution or inspection.Busy."""
+    with inspection.waiting():
+        dist = inspection.inspect(content.path, name.filename)
     dist.require_valid()
     upload.notes += dist.notes
     if dist.revision is not None:

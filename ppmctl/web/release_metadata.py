@@ -14,6 +14,7 @@ from ppmctl.web.package_facts import Facts
 from ppmctl.web.recent import Recent
 
 _REMEMBERED = 4 << 20  # bytes of metadata
+_PATIENCE = 1.0  # seconds that a page waits until an sdist can be read
 
 
 class ReleaseMetadata:
@@ -31,8 +32,8 @@ class ReleaseMetadata:
         facts = self._recent.get(key)
         if facts is None:
             try:
-                text = project_details.release_metadata(self._store, files)
-            except PpmError:  # the bucket can't be asked now
+                text = project_details.release_metadata(self._store, files, wait=_PATIENCE)
+            except PpmError:  # the bucket can't be asked now, or too many files are read
                 return package_facts.of({})
             size = len(key) + len(text) + 1000
             facts = self._recent.put(key, package_facts.of(distribution.core_metadata(text)), size)

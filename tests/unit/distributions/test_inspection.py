@@ -76,6 +76,24 @@ def test_more_children_read_at_the_same_time_than_before_but_not_more_than_the_l
     assert 1 <= len(children()) <= inspection._CHILDREN
 
 
+def test_uploads_wait_in_half_of_the_servers_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "_PATIENCE", 0.01)
+    inspection.start(threads=5)
+    with inspection.waiting():
+        with inspection.waiting(), pytest.raises(inspection.Busy), inspection.waiting():
+            pass
+        with inspection.waiting():
+            pass
+
+
+def test_an_index_without_a_free_child_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("x", "1.0"))
+    monkeypatch.setattr(inspection._pool(os.getpid()), "_slots", threading.BoundedSemaphore(1))
+    with inspection._pool(os.getpid())._slots, pytest.raises(inspection.Busy):
+        inspection.inspect(path, path.name, wait=0.01)
+    assert inspection.inspect(path, path.name, wait=0.01).name.project == "x"
+
+
 def test_too_much_processor_time_ends_the_child_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = tarfile.TarInfo("x-1.0/a").tobuf() * (budget.MAX_MEMBERS - 1)
     path = wheels.write(tmp_path, ("x-1.0.tar.gz", gzip.compress(headers, 1)))
@@ -101,8 +119,8 @@ def test_too_much_memory_ends_the_child_alone(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_long_reason_is_cut(tmp_path: Path) -> None:
-    """The lock's version, which its reader quotes in the reason, is longer than an answer may be."""
-    lock = b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "x"\nversion = "%s"\n' % (b"x" * (9 << 20))
+    """The reader of a lock quotes its version."""
+    lock = b'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "x"\nversion = "%s"\n' % (b"x" * (3 << 20))
     about = b'{"format": 2, "name": "ml", "revision": 1, "change": "x", "shared": false, "base": null}'
     folder = "ppm_env_ml-1.dist-info/ppm-env"
     made = wheels.wheel("ppm-env-ml", "1", files={f"{folder}/env.json": about, f"{folder}/pylock.toml": lock})

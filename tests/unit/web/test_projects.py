@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
@@ -11,10 +13,10 @@ import pytest
 from support import markup, wheels
 from support.pages import Page, Visitor
 
-from ppmctl.distributions import distribution, environment_wheel
+from ppmctl.distributions import distribution, environment_wheel, inspection
 from ppmctl.distributions.environment_revision import Revision
 from ppmctl.index.search_index import SearchIndex
-from ppmctl.web import projects
+from ppmctl.web import projects, release_metadata
 
 OURS = 30_000  # bytes of a project's page besides its description
 
@@ -239,6 +241,18 @@ def test_a_project_with_an_sdist_alone_has_its_metadata(visitor: Visitor, monkey
             True,
             True,
         )
+
+
+def test_a_page_does_not_wait_long_for_an_sdist(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor.as_user("ann")
+    visitor.publish(wheels.sdist("a", "1.0", license="BSD"))
+    monkeypatch.setattr(release_metadata, "_PATIENCE", 0.01)
+    slots = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(inspection._pool(os.getpid()), "_slots", slots)
+    with slots:
+        page = visitor.get("/project/a/")
+        assert (page.status, "BSD" in page.text) == (200, False)
+    assert "BSD" in visitor.get("/project/a/").text
 
 
 def test_yanks_and_statuses_are_shown_with_their_reasons(visitor: Visitor) -> None:

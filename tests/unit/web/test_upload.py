@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +16,7 @@ from werkzeug.test import TestResponse
 
 from ppmctl.access import accounts
 from ppmctl.access.account import SERVER
+from ppmctl.distributions import inspection
 from ppmctl.server import upload_files
 
 PATH = "/upload/files"
@@ -101,6 +104,29 @@ def test_each_file_of_a_form_has_its_own_result(publisher: Visitor) -> None:
     assert left_over(publisher) == []
     refused = [(by, what) for by, what, result in audit(publisher) if not result.startswith("done")]
     assert refused == [("ann", wrong[0]), ("ann", good[0]), ("ann", "notes.txt")]
+
+
+def test_an_upload_is_refused_where_too_many_others_are_read(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread is free for others then, and the client tries again."""
+    secret = visitor.as_user("ann", "publisher")
+    monkeypatch.setattr(inspection, "_PATIENCE", 0.01)
+    monkeypatch.setattr(inspection._pool(os.getpid()), "uploads", threading.BoundedSemaphore(2))
+    made = wheels.wheel("good", "1.0")
+
+    def sent() -> TestResponse:
+        data = {":action": "file_upload", "content": (io.BytesIO(made[1]), made[0])}
+        return visitor.client.post("/", base_url=visitor.base, auth=("ann", secret), data=data)
+
+    with inspection.waiting(), inspection.waiting():
+        answer = sent()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert "too many files at the same time" in answer.get_data(as_text=True)
+        assert [result for _name, result, _reason in upload(visitor, made)[1]] == ["refused"]
+        assert visitor.get("/upload/").status == 200
+    assert left_over(visitor) == []
+    assert sent().status_code == 200
 
 
 def test_the_page_works_without_javascript(publisher: Visitor) -> None:
