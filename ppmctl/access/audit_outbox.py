@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from ppmctl.access import audit_files
+from ppmctl.access.audit_files import AuditFile
 from ppmctl.errors import NOT_SUCH_JSON
 from ppmctl.index import project_folder
 from ppmctl.index.layout import Volume
@@ -40,43 +41,52 @@ class Line:
 
 
 def end(volume: Volume) -> Place:
-    """Return the place behind the last line."""
+    """Return the place behind the last line, which a power cut can't undo."""
     last = Place()
     with audit_files.opened(volume, compressed=False) as opened:
         for each in opened[-1:]:
             size = each.file.seek(0, 2)
+            os.fsync(each.file.fileno())
             last = Place(file=each.name, offset=size, time=project_folder.now())
     return last
 
 
 def after(volume: Volume, place: Place, *, most: int) -> list[Line]:
-    """Return up to `most` lines behind `place`. Raise PpmError if a file can't be read."""
-    return list(islice(_after(volume, place), most))
-
-
-def _after(volume: Volume, place: Place) -> Iterator[Line]:
+    """Return up to `most` lines behind `place`, which a power cut can't undo. Raise PpmError, or OSError."""
     with audit_files.opened(volume) as opened:
-        names = [each.name for each in opened]
-        is_there = place.file in names
-        if place.file and not is_there and opened:
-            log.error(
-                "The audit of %s lacks the part that was sent last; going on after %s.", volume.root, place.time
-            )
-        for each in opened[names.index(place.file) if is_there else 0 :]:
-            offset = place.offset if each.name == place.file else 0
-            if each.path.suffix != ".gz":  # after a restore of an older backup the file is shorter
-                offset = min(offset, os.fstat(each.file.fileno()).st_size)
-            with audit_files.reading(each.path):
-                each.file.seek(offset)
-                for text in each.file:
-                    if not text.endswith(b"\n"):  # it is being written
-                        return
-                    before, offset = f"{each.name}-{offset}", offset + len(text)
-                    time = _time(text)
-                    if not is_there and time and time <= place.time:
-                        continue
-                    behind = Place(file=each.name, offset=offset, time=time or place.time)
-                    yield Line(text=text, before=before, after=behind)
+        lines = list(islice(_after(volume, opened, place), most))
+        for each in opened:
+            if any(line.after.file == each.name for line in lines):
+                os.fsync(each.file.fileno())  # else a stored place could be behind the end of the file
+        return lines
+
+
+def _after(volume: Volume, opened: list[AuditFile], place: Place) -> Iterator[Line]:
+    names = [each.name for each in opened]
+    start = names.index(place.file) if place.file in names else 0
+    is_there = place.file in names and _has(opened[start], place)
+    if place.file and not is_there and opened:
+        log.error("The audit of %s lacks the part that was sent last; going on after %s.", volume.root, place.time)
+    for each in opened[start:]:
+        offset = place.offset if is_there and each.name == place.file else 0
+        with audit_files.reading(each.path):
+            each.file.seek(offset)
+            for text in each.file:
+                if not text.endswith(b"\n"):  # it is being written
+                    return
+                before, offset = f"{each.name}-{offset}", offset + len(text)
+                time = _time(text)
+                if not is_there and time and time <= place.time:
+                    continue
+                behind = Place(file=each.name, offset=offset, time=time or place.time)
+                yield Line(text=text, before=before, after=behind)
+
+
+def _has(audit: AuditFile, place: Place) -> bool:
+    """Return whether the place is the end of a line; not so if the file was cut or restored since it was stored."""
+    with audit_files.reading(audit.path):
+        audit.file.seek(max(place.offset - 1, 0))
+        return place.offset == 0 or audit.file.read(1) == b"\n"
 
 
 def _time(text: bytes) -> str:

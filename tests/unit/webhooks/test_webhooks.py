@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -252,17 +254,33 @@ def test_a_place_whose_file_is_gone_goes_on_by_its_time(volume: Volume, caplog: 
     assert whats(volume, later) == [], "another volume's log is not sent again"
 
 
-def test_a_place_behind_the_end_of_a_restored_log_is_its_end(volume: Volume) -> None:
+@pytest.mark.parametrize("more", [900, 0], ids=["inside a line", "behind the end"])
+def test_a_place_that_a_shorter_log_lacks_goes_on_by_its_time(volume: Volume, more: int) -> None:
+    """After a power cut or a restore; the same content has a place behind its end, or one in another line."""
     write(volume, "a")
     older = volume.audit.read_bytes()
     write(volume, "b")
     place = audit_outbox.end(volume)
     volume.audit.write_bytes(older)
-    write(volume, "c" * 900)
-    place = Place(file=place.file, offset=place.offset + 5_000, time=place.time)
     assert whats(volume, place) == []
-    volume.audit.write_bytes(older)
-    assert whats(volume, place) == []
+    write(volume, "c" + "c" * more)
+    write(volume, "d")
+    if not more:
+        place = replace(place, offset=place.offset + 5_000)
+    assert whats(volume, place) == ["c" + "c" * more, "d"]
+    (line,) = audit_outbox.after(volume, place, most=1)
+    assert whats(volume, line.after) == ["d"]
+
+
+def test_a_place_is_behind_lines_that_are_on_the_disk(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(volume, "a")
+    written = volume.audit.stat().st_ino
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    assert whats(volume, Place()) == ["a"]
+    assert synced == [written]
+    assert whats(volume, audit_outbox.end(volume)) == []
+    assert synced == [written, written], "the first place of a webhook too"
 
 
 # deliveries, with answers of their own
