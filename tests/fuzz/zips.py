@@ -16,15 +16,13 @@ class Ambiguous(ValueError):
     """Two readers could read different content in this archive."""
 
 
-def streamed(content: bytes) -> dict[str, bytes | None]:
+def streamed(content: bytes) -> dict[str, bytes]:
     """Return the members by name, in the order of the bytes, without using the central directory to find them.
 
-    The content of one whose data is damaged is None: every streaming client compares its size and checksum.
-
     Raise Ambiguous unless members, central directory and its end follow each other, nothing is before, between or
-    behind them, and the directory has the same members.
+    behind them, and the directory has the same members, with the sizes and checksums of their contents.
     """
-    members: dict[str, bytes | None] = {}
+    members: dict[str, bytes] = {}
     offsets: list[int] = []
     position = 0
     while content[position : position + 4] == b"PK\3\4":
@@ -43,10 +41,8 @@ def streamed(content: bytes) -> dict[str, bytes | None]:
     if sorted(offset for offset, *_ in listed) != offsets:
         raise Ambiguous("the central directory does not have the same members")
     for (_offset, name, crc, size), (found, member) in zip(sorted(listed), members.items(), strict=True):
-        is_damaged = member is None or (crc, size) != (zlib.crc32(member), len(member))  # every reader notices it
-        if name != found or (is_damaged and name.endswith(("/METADATA", "/PKG-INFO"))):
-            raise Ambiguous(f"{name!r} in the central directory is {found!r}")
-        members[name] = None if is_damaged else member
+        if (name, crc, size) != (found, zlib.crc32(member), len(member)):
+            raise Ambiguous(f"{name!r} in the central directory is another one than {found!r}")
     if len(content) - position < _END.size or content[position : position + 4] != b"PK\5\6":
         raise Ambiguous("no end of the central directory after it")
     end = _END.unpack_from(content, position)
@@ -57,23 +53,22 @@ def streamed(content: bytes) -> dict[str, bytes | None]:
     return members
 
 
-def _member(content: bytes, position: int) -> tuple[str, bytes | None, int]:
-    """Return the name and content of a member, None if its data is damaged, and where it ends."""
+def _member(content: bytes, position: int) -> tuple[str, bytes, int]:
+    """Return the name and content of a member, and where it ends."""
     values = _LOCAL.unpack_from(content, position)
     _sign, _version, flags, method, _time, _date, _crc, packed, _size, length, extra = values
     start = position + _LOCAL.size + length + extra
     name = _decoded(content[position + _LOCAL.size : position + _LOCAL.size + length], flags)
     if flags & _DESCRIPTOR_FLAG and method != zlib.DEFLATED:
         raise Ambiguous(f"the end of {name!r} can't be seen")
-    if method == 0:
+    if method == 0 or (packed == 0 and name.endswith("/") and not flags & _DESCRIPTOR_FLAG):
         member, end = content[start : start + packed], start + packed
     else:
         reader = zlib.decompressobj(-15)
-        try:
-            member = reader.decompress(content[start:], 1 << 26)
-        except zlib.error:
-            return name, None, start + packed
-        end = len(content) - len(reader.unused_data) if flags & _DESCRIPTOR_FLAG else start + packed
+        member = reader.decompress(content[start:], (1 << 26) + 1)
+        end = len(content) - len(reader.unused_data)
+        if not (reader.eof and (flags & _DESCRIPTOR_FLAG or end == start + packed)):
+            raise Ambiguous(f"{name!r} does not end where its stream ends")
     if flags & _DESCRIPTOR_FLAG:
         end += 16 if content[end : end + 4] == b"PK\7\x08" else 12
     return name, member, end
