@@ -47,6 +47,7 @@ def _project(visit: Visit, name: str) -> str:
         raise Refused(404, f"There is no project {project} in this index")
     if not visit.by.may("publish", project):
         raise Refused(403, f"The credential {visit.by.name} may not publish {project}")
+    visit.services.store.cache.require(project)
     return project
 
 

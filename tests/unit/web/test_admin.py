@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from support import wheels
+from support.nodes import new_node
 from support.pages import HTML, Page, Visitor
 
-from ppmctl.access import accounts, audit_log, invites
+from ppmctl.access import accounts, audit_log, credential_files, invites
 from ppmctl.access.account import SERVER
 from ppmctl.distributions import inspection
 from ppmctl.index.store import Store
@@ -312,6 +313,15 @@ def test_an_administrator_sets_a_status_and_removes_after_a_question(admin: Visi
 
 
 # the server
+
+
+def test_a_project_is_managed_as_another_node_left_it(tmp_path: Path) -> None:
+    here = new_node(tmp_path / "here", f"memory://{tmp_path.name}")
+    credential_files.ensure_htpasswd(here.volume)
+    admin = Visitor(here)
+    admin.as_user("root", "admin")
+    put(new_node(tmp_path / "other", here.volume.bucket), "alpha", "1.0")
+    assert "1.0" in admin.get("/project/alpha/manage").text
 
 
 def test_the_first_page_shows_the_state_and_the_newest_uploads(admin: Visitor) -> None:
