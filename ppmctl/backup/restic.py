@@ -15,10 +15,11 @@ import stat
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ppmctl.backup.snapshot import TAG, Keep, Snapshot, Summary, read_removed, read_snapshots, read_summary
+from ppmctl.backup.snapshot import BEFORE, TAG, Keep, Snapshot, Summary, read_removed, read_snapshots, read_summary
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
 from ppmctl.secret import Secret, masked
 
@@ -93,9 +94,16 @@ class Repository:
         return read_summary(printed)
 
     def forget(self, keep: Keep) -> int:
-        """Remove snapshots that are not to be kept, and the data that only they have; return their number."""
-        options = ("--prune", "--json", "--tag", TAG, "--group-by", "tags")
-        return read_removed(self._run("forget", *options, *keep.options()))
+        """Remove snapshots that are not to be kept, and the data that only they have; return their number.
+
+        Those of what a restore replaced are kept for BEFORE_DAYS.
+        """
+        options = ("--prune", "--json", "--tag", TAG, "--group-by", "tags", "--keep-tag", BEFORE)
+        removed = read_removed(self._run("forget", *options, *keep.options()))
+        expired = [snapshot.id for snapshot in self.snapshots() if snapshot.is_expired(datetime.now(UTC))]
+        if expired:
+            self._run("forget", "--prune", *expired)
+        return removed + len(expired)
 
     def size_of(self, snapshot: Snapshot) -> int:
         """Return how many bytes the files of a snapshot have."""

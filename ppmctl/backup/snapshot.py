@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
 
 TAG = "ppm"  # of every snapshot of an index
 BEFORE = "before-restore"  # and of those of what a restore replaced
+BEFORE_DAYS = 90  # for which the latter are kept
 _SHORT = 8  # characters of an id that restic shows
 
 
@@ -27,6 +28,10 @@ class Snapshot:
     def is_backup(self) -> bool:
         """Return whether it is a backup, and not what a restore replaced."""
         return BEFORE not in self.tags
+
+    def is_expired(self, now: datetime) -> bool:
+        """Return whether it is what a restore replaced, and so old that it is no longer kept."""
+        return not self.is_backup and datetime.fromisoformat(self.time) < now - timedelta(days=BEFORE_DAYS)
 
     @property
     def kind(self) -> str:

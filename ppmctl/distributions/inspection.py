@@ -31,7 +31,7 @@ from ppmctl.errors import InvalidDistribution, PpmError
 
 _CHILDREN = min(4, os.cpu_count() or 1)  # at the same time
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # some Pythons need them; nothing else of the environment
-_PATIENCE = 1.0  # seconds that an upload waits for another one to be read before it is refused
+_PATIENCE = 3.0  # seconds that an upload waits for another one to be read before it is refused
 _END_TAKES = 5.0  # seconds at most, of a child that was killed
 
 

@@ -25,7 +25,7 @@ from ppmctl.index.project_folder import Record
 from ppmctl.index.staging import IncomingArea
 from ppmctl.storage import bucket_layout, configured, keys
 from ppmctl.storage import head as heads
-from ppmctl.storage.bucket import NotChanged, Unavailable
+from ppmctl.storage.bucket import Missing, NotChanged, Unavailable
 from ppmctl.storage.head import Head, HeadChanged, Version
 from ppmctl.storage.names import SharedNames
 
@@ -239,7 +239,7 @@ class Mirror:
             try:
                 self._fetcher.fetch_new(project, filename, Record.from_values(entry.record))
             except FileNotFoundError as exc:  # another node has just removed it: there is a newer head
-                raise Unavailable(f"The bucket does not have {filename}.", hint="Try again.") from exc
+                raise Missing(f"The bucket does not have {filename}.", hint="Try again.") from exc
 
     def _delete_files(self, project: str, removed: Set[str], before: Head) -> None:
         """Delete what a change removed from the bucket. If that fails, the cleaning of the storage finds it."""

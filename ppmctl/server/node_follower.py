@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ppmctl.access.audit_follower import AuditFollower
 from ppmctl.errors import PpmError
 from ppmctl.index.store import Store
-from ppmctl.storage.bucket import Unavailable
+from ppmctl.storage.bucket import Missing, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def bring(store: Store, projects: Set[str] | None) -> None:
 def _bring(store: Store, project: str) -> None:
     try:
         store.pull(project)
-    except Unavailable:
-        raise
     except (OSError, PpmError) as exc:
+        if isinstance(exc, Unavailable) and not isinstance(exc, Missing):
+            raise
         log.error("What another node changed of %s is not known here: %s", project, exc)

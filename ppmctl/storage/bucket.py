@@ -58,6 +58,10 @@ class Unavailable(PpmError):
     status = 503
 
 
+class Missing(Unavailable):
+    """The bucket answered, but lacks a file that it should have."""
+
+
 class Exists(Exception):
     """An object of this key exists already."""
 

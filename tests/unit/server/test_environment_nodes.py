@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import wheels
 from support.environments import revision
 from support.nodes import new_node
 from werkzeug.test import EnvironBuilder
@@ -16,7 +17,7 @@ from ppmctl.access.rights import Access
 from ppmctl.distributions import distribution
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
-from ppmctl.server import package_changes
+from ppmctl.server import node_follower, package_changes
 from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.public_names import PublicNames
@@ -119,3 +120,20 @@ def test_without_the_bucket_an_environment_that_is_not_on_the_disk_is_unknown(
     with pytest.raises(Unavailable) as refused:
         ask(here, "GET", "/api/environments/ml", MALLORY)
     assert refused.value.status == 503
+
+
+def test_a_lost_wheel_of_an_environment_does_not_keep_a_new_node_from_other_projects(
+    here: Store, other: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(other, 1, shared=True)
+    filename, content = wheels.wheel("zeta", "1.0")
+    with other.area.new_file() as received:
+        received.write(content)
+        received.finish()
+        other.put(received, distribution.inspect(received.path, filename), by="alice")
+    assert other.mirror is not None
+    lost = [key for key in other.mirror.bucket.keys("") if "ppm_env_ml" in key and not key.endswith(".metadata")]
+    other.mirror.bucket.delete(*lost)
+    node_follower.bring(here, None)
+    assert here.has_project("zeta")
+    assert "ppm-env-ml is not known here: The bucket does not have ppm_env_ml" in caplog.text
