@@ -9,10 +9,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from ppmctl import files
+from ppmctl.distributions import environment_revision
 from ppmctl.distributions.environment_revision import LOCK, REQUIREMENTS, environment_of, parse_requirements
 from ppmctl.distributions.environment_wheel import NotARevision, read_forms
 from ppmctl.errors import PpmError
 from ppmctl.index import environment_files, project_folder
+from ppmctl.index.project_folder import Folder, StoredFile
 from ppmctl.index.store import Store
 
 Named = Mapping[tuple[str, Version], str]  # a project's release → the environment that names it
@@ -29,15 +32,41 @@ def read(store: Store) -> Named:
         content = project_folder.read(store.volume, project)
         if content is None or content.status.state == "archived":
             continue
+        _require_records(content)
         for revision in environment_files.revisions(content):
             where = f"{environment_of(project)}@{revision.number}"
-            try:
-                forms = read_forms(store.cache.fetch(project, revision.file.filename))
-            except (NotARevision, FileNotFoundError):
-                continue  # it only has such a name
+            forms = _forms(store, project, revision.file)
+            if forms is None:
+                continue
             for name, version in (*_locked(forms.get(LOCK, b""), where), *_required(forms[REQUIREMENTS])):
                 named.setdefault((name, version), where)
     return named
+
+
+def _require_records(content: Folder) -> None:
+    for filename in content.unrecorded:
+        if environment_revision.number_of(environment_of(content.project) or "", filename) is not None:
+            raise PpmError(f"{filename} has no record, so nothing is pruned.", hint="Run: ppmctl index rebuild")
+
+
+def _forms(store: Store, project: str, file: StoredFile) -> Mapping[str, bytes] | None:
+    """Return the forms of a revision, None if it was removed or only has such a name. Raise PpmError if damaged."""
+    try:
+        path = store.cache.fetch(project, file.filename)
+        try:
+            return read_forms(path)
+        except NotARevision:
+            if files.sha256_of(path) == file.record.sha256:
+                return None
+    except FileNotFoundError:
+        store.pull(project)
+        content = project_folder.read(store.volume, project)
+        if content is None or file.filename not in [each.filename for each in content.files]:
+            return None
+    raise PpmError(
+        f"{file.filename} is damaged or missing, so nothing is pruned: the releases that it names are not known.",
+        hint="Restore it from a backup, or remove this revision.",
+    )
 
 
 def _locked(lock: bytes, where: str) -> Iterator[tuple[str, Version]]:

@@ -9,9 +9,10 @@ import pytest
 from support import wheels
 
 from ppmctl.distributions import distribution, environment_wheel
-from ppmctl.distributions.environment_revision import Revision
+from ppmctl.distributions.environment_revision import Revision, RevisionHead
 from ppmctl.errors import PpmError
-from ppmctl.index import named_releases, project_folder, pruning
+from ppmctl.index import environment_files, named_releases, project_folder, pruning
+from ppmctl.index.layout import RECORD
 from ppmctl.index.pruning import Rules, Step
 from ppmctl.index.store import Store
 
@@ -226,3 +227,44 @@ def test_a_damaged_list_or_lock_stops_it(store: Store, monkeypatch: pytest.Monke
     )
     with pytest.raises(PpmError, match="ml@1 can't be read, so nothing is pruned"):
         pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)
+
+
+def test_a_damaged_revision_of_an_environment_stops_it(store: Store) -> None:
+    publish(store, "1.0.0", "1.0.1")
+    environment(store, 1, "app==1.0.0")
+    name = store.read("ppm-env-ml").files[0].filename
+    path = project_folder.locate(store.volume, "ppm-env-ml", name)
+    content = path.read_bytes()
+    for damaged in (content[:-40], content.replace(b"ppm-env/", b"ppm-enw/")):
+        path.chmod(0o644)
+        path.write_bytes(damaged)
+        with pytest.raises(PpmError, match=f"{name} is damaged or missing, so nothing is pruned"):
+            pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)
+    path.write_bytes(content)
+    assert chosen(pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW), "keep") == ["1.0.0"]
+    store.volume.side_file("ppm-env-ml", name, RECORD).write_text("damaged")
+    with pytest.raises(PpmError, match=f"{name} has no record, so nothing is pruned"):
+        pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)
+
+
+def test_a_wheel_that_only_has_the_name_of_a_revision_names_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "1.0.0", "1.0.1")
+    monkeypatch.setattr(environment_wheel, "check", lambda *_values: RevisionHead(number=1, shared=False))
+    put(store, *wheels.wheel("ppm-env-ml", "1"))
+    assert environment_files.revisions(store.read("ppm-env-ml"))
+    assert chosen(pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)) == ["1.0.0"]
+
+
+def test_a_revision_that_is_removed_meanwhile_names_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(store, "1.0.0", "1.0.1")
+    environment(store, 1, "app==1.0.0")
+    (file,) = store.read("ppm-env-ml").files
+
+    def removed(_path: object) -> dict[str, bytes]:
+        store.remove("ppm-env-ml", file.filename)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(named_releases, "read_forms", removed)
+    assert chosen(pruning.plan(store, Rules(keep=1), NOTHING_COUNTED, now=NOW)) == ["1.0.0"]
