@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shutil
 import tempfile
 import time
@@ -18,6 +20,8 @@ short_description: write the files of a configuration in one step
 description:
   - Makes the folders, then writes each file whose content differs, atomically, then removes files.
   - A folder that a file needs and that is missing is made too; only those in O(folders) are corrected if they exist.
+  - A link instead of a file is replaced. A link instead of a folder is refused if a user other than root could have
+    made it.
   - Like ansible.builtin.template and ansible.builtin.file, but in one run on the host for all files.
 options:
   folders:
@@ -98,7 +102,7 @@ def main() -> None:
     written, backups = [], {}
     for name, content in given["files"].items():
         path = Path(name)
-        before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+        before = path.read_text(encoding="utf-8", errors="replace") if _is_own_file(path) else None
         if before != content:
             diffs.append(_diff(name, before or "", content))
             if before is not None and given["backup"] and not module.check_mode:
@@ -117,18 +121,58 @@ def main() -> None:
 
 def _make(module: AnsibleModule, folder: dict[str, Any]) -> bool:
     """Make a folder, and set its attributes; return whether anything was changed."""
-    path = folder["path"]
-    is_new = not Path(path).is_dir()
-    if is_new and not module.check_mode:
-        Path(path).mkdir(parents=True)
-    owners = {key: folder[key] or module.params[key] for key in ("owner", "group")}
-    return _set_attributes(module, path, folder["mode"], owners) or is_new
+    path = Path(folder["path"])
+    is_new = not os.path.lexists(path)
+    if is_new and module.check_mode:
+        return True
+    if is_new:
+        path.mkdir(parents=True)
+    # Everything is done to the opened folder, because another user could replace its path by a link meanwhile.
+    links = os.O_NOFOLLOW if _is_writable_by_others(path.parent) else 0
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | links)
+    except OSError as exc:
+        module.fail_json(msg=f"{path} must be a folder, not a link or a file ({exc.strerror}): move it away.")
+    try:
+        return _set_folder(module, opened, folder) or is_new
+    finally:
+        os.close(opened)
+
+
+def _is_writable_by_others(folder: Path) -> bool:
+    """Return whether users other than root and this one can replace what is in a folder."""
+    status = folder.stat()
+    return status.st_uid not in (0, os.geteuid()) or bool(status.st_mode & 0o022)
+
+
+def _set_folder(module: AnsibleModule, opened: int, folder: dict[str, Any]) -> bool:
+    """Set owner, group and mode of an opened folder; return whether anything was changed."""
+    status = os.fstat(opened)
+    owner, group = (folder[key] or module.params[key] for key in ("owner", "group"))
+    try:
+        uid = pwd.getpwnam(owner).pw_uid if owner else status.st_uid
+        gid = grp.getgrnam(group).gr_gid if group else status.st_gid
+    except KeyError as exc:
+        if module.check_mode:  # an earlier task would make the user
+            return True
+        module.fail_json(msg=f"{folder['path']}: {exc.args[0]}.")
+    mode = int(folder["mode"], 8)
+    if (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (uid, gid, mode):
+        return False
+    if not module.check_mode:
+        os.fchown(opened, uid, gid)
+        os.fchmod(opened, mode)
+    return True
+
+
+def _is_own_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _keep(module: AnsibleModule, name: str) -> None:
     """Copy a file that is about to be replaced or removed into the folder `copies`; a link's target remains."""
     path = Path(name)
-    if module.params["copies"] and not module.check_mode and path.is_file() and not path.is_symlink():
+    if module.params["copies"] and not module.check_mode and _is_own_file(path):
         target = (
             Path(module.params["copies"]) / f"{name.lstrip('/')}.{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         )

@@ -289,6 +289,18 @@ def test_other_users_reach_only_what_they_need(
         assert index.host.run(as_user.format(command), check=False).code != 0, command
 
 
+def test_site_yml_follows_no_link_that_the_application_made(index: Deployed) -> None:
+    """A compromised application would get the files that such a link leads to."""
+    host = index.host
+    host.run("mkdir /root/kept && touch /root/kept/file")
+    host.run("runuser -u ppm -- ln -s /root/kept /srv/ppm/credentials/planted")
+    try:
+        assert index.play().changed == ()
+        assert host.run("stat -c '%U:%G' /root/kept /root/kept/file").out.split() == ["root:root"] * 2
+    finally:
+        host.run("rm -r /srv/ppm/credentials/planted /root/kept")
+
+
 def test_the_application_logs_to_the_journal(index: Deployed) -> None:
     """An invalid line in the credentials makes it log a message."""
     path = "/srv/ppm/credentials/htpasswd"

@@ -24,12 +24,12 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    def call(**arguments: Any) -> dict[str, Any]:
+    def call(*, fails: bool = False, **arguments: Any) -> dict[str, Any]:
         more = {"_ansible_remote_tmp": str(tmp_path), "_ansible_check_mode": arguments.pop("check", False)}
         with patch_module_args({**arguments, **more}), pytest.raises(SystemExit):
             module.main()
         result: dict[str, Any] = json.loads(capsys.readouterr().out)
-        assert "failed" not in result, result
+        assert result.get("failed", False) is fails, result
         return result
 
     return call
@@ -103,3 +103,31 @@ def test_copies_of_replaced_and_removed_files_are_kept(run: Run, tmp_path: Path)
     kept = sorted((tmp_path / "copies").glob("**/*.20*"))
     assert [path.read_text() for path in kept] == ["gone\n", "before\n"]
     assert {path.parent for path in kept} == {tmp_path / "copies" / str(one.parent).lstrip("/")}
+
+
+def test_a_link_that_another_user_could_have_made_is_not_followed(run: Run, tmp_path: Path) -> None:
+    """A compromised application can make one on its volume, to get the owner and mode of any file changed by root."""
+    secret, shared, trusted = tmp_path / "secret", tmp_path / "shared", tmp_path / "trusted"
+    for folder, mode in ((secret, 0o700), (shared, 0o777), (trusted, 0o755)):
+        folder.mkdir()
+        folder.chmod(mode)
+    (shared / "planted").symlink_to(secret)
+    refused = run(folders=[{"path": str(shared / "planted")}], fails=True)
+    assert "shared/planted must be a folder, not a link or a file" in refused["msg"]
+    assert secret.stat().st_mode & 0o777 == 0o700
+    (trusted / "moved").symlink_to(secret)  # as by an administrator, to another disk
+    assert run(folders=[{"path": str(trusted / "moved")}])["changed"]
+    assert secret.stat().st_mode & 0o777 == 0o755
+    assert not run(folders=[{"path": str(trusted / "moved")}])["changed"]
+
+
+def test_a_link_instead_of_a_file_is_replaced(run: Run, tmp_path: Path) -> None:
+    """Also if its target has the same content, which its owner could change later."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("x")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    assert run(files={str(link): "x"})["written"] == [str(link)]
+    assert not link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert not run(files={str(link): "x"})["changed"]
