@@ -15,7 +15,7 @@ from typing import Any
 from ppmctl import events
 from ppmctl.access import accounts, credential_files
 from ppmctl.access.account import Actor
-from ppmctl.backup import content, drill_environments, drill_index, scratch
+from ppmctl.backup import content, drill_environments, drill_index, scratch, staging
 from ppmctl.backup.drill_environments import Checked
 from ppmctl.backup.restic import Repository
 from ppmctl.backup.snapshot import choose
@@ -69,6 +69,7 @@ def drill(
         events.note(f"Restoring the snapshot {snapshot.described} to {top}.")
         root = top / scratch.VOLUME
         repository.restore(snapshot, root)
+        staging.require_all_counted(root)
         configured.stay_alone(root)
         store = _rebuilt(Volume(root=root), done)
         done.restore_seconds = round(time.monotonic() - began, 2)

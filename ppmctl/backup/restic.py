@@ -27,6 +27,7 @@ _HOST = "ppm"  # of all snapshots: an index is the same index on another machine
 _TIMEOUT = 24 * 3600.0  # seconds of one run
 _ENDS_WITHIN = 15.0  # seconds after a signal; then it is killed
 _WAITS, _AGAIN = 600.0, 3.0  # seconds that another user of the repository is waited for, and between two attempts
+_INCOMPLETE = 3  # exit code of a backup that made a snapshot without some files
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12  # exit codes of 0.17 and later
 _MOST = 500  # characters of restic's own words in a message
 _TELLING = re.compile(r"error|fail|damage|unable|denied|refused|no such|locked|exist", re.IGNORECASE)
@@ -144,9 +145,22 @@ class Repository:
             if code == 0:
                 return printed
             if not _is_locked(code, errors) or time.monotonic() > until:
-                raise self._error(arguments[0], code, f"{printed}\n{errors}" if arguments[0] == "check" else errors)
+                error = self._error(arguments[0], code, f"{printed}\n{errors}" if arguments[0] == "check" else errors)
+                is_incomplete = arguments[0] == "backup" and code == _INCOMPLETE
+                raise self._without_incomplete(printed, error) if is_incomplete else error
             self._run_once(("unlock",), None)  # removes the locks of processes that died
             time.sleep(_AGAIN)
+
+    def _without_incomplete(self, printed: str, error: PpmError) -> PpmError:
+        """Remove the snapshot of a backup that lacks files, or it would be the latest; return the error to raise."""
+        try:
+            snapshot = read_summary(printed).snapshot
+            self._run("forget", snapshot)
+        except PpmError as exc:
+            message = f"{error.message}; the incomplete snapshot can't be removed: {exc.message}"
+            return PpmError(message, hint="It is the last one of `ppmctl backup list`: restic forget ID")
+        message = f"{error.message}; the incomplete snapshot {snapshot} was removed."
+        return PpmError(message, hint="Is the disk of the volume damaged? Each file of it must be readable.")
 
     def _run_once(self, arguments: Iterable[str], folder: Path | None) -> tuple[int, str, str]:
         with self._password_pipe() as password:

@@ -111,6 +111,8 @@ def fetch(volume: Volume, repository: Repository, snapshot: Snapshot, *, only: t
     new.mkdir(mode=0o700)  # restic makes none if the snapshot has no file below `only`
     events.note(f"Fetching the snapshot {snapshot.described}.")
     repository.restore(snapshot, new, only=only)
+    if not only:
+        staging.require_all_counted(new)
     if os.geteuid() == 0:
         _own(new, volume.root.stat())
     files.sync_file_system(new)

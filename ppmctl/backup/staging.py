@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ppmctl import events, files
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.distributions.names import is_normalised
+from ppmctl.errors import NOT_SUCH_JSON, PpmError, some
 from ppmctl.index import project_folder
 from ppmctl.index.layout import SIDE_FILES, TOMBSTONE, Volume
 
@@ -33,8 +36,10 @@ _BY_PROJECT = ("packages", "quarantine")
 _WITH_CREDENTIALS = ("first-credential", "netrc")
 _AUDIT, _ROTATED = "audit.jsonl", "audit-"
 _SQLITE = b"SQLite format 3\x00"
+_OTHER = "Another snapshot: ppmctl backup list"
 _BESIDE_SQLITE = ("-journal", "-wal", "-shm")
 _STATUS = ".status"
+_COUNTS = ".counts.json"  # how many files a snapshot has, which restic can't know if it could not read some
 
 
 def is_data(name: str) -> bool:
@@ -62,7 +67,31 @@ def stage(volume: Volume) -> Path:
     for name in os.listdir(top):
         if name not in known and name != _AUDIT and not name.startswith(_ROTATED):
             _remove(top / name)
+    files.write_atomic(top / _COUNTS, json.dumps(_count(top)).encode() + b"\n", mode=0o600)
     return top
+
+
+def require_all_counted(top: Path) -> None:
+    """Raise PpmError unless a restored copy has as many files as were staged; one of an old release has no counts."""
+    try:
+        staged = dict(json.loads((top / _COUNTS).read_bytes()))
+    except FileNotFoundError:
+        return
+    except NOT_SUCH_JSON as exc:
+        raise PpmError("The snapshot has damaged counts of its files; nothing was changed.", hint=_OTHER) from exc
+    if staged != (counted := _count(top)):
+        names = sorted(name for name in {*staged, *counted} if staged.get(name) != counted.get(name))
+        differences = [f"{name}: {counted.get(name, 0)} of {staged.get(name, 0)} files" for name in names]
+        raise PpmError(f"The snapshot is incomplete ({some(differences)}); nothing was changed.", hint=_OTHER)
+
+
+def _count(top: Path) -> dict[str, int]:
+    """Return the number of files by each name in the root of a copy."""
+    counts: Counter[str] = Counter()
+    for folder, _folders, names in os.walk(top):
+        below = Path(folder).relative_to(top).parts
+        counts.update(below[0] if below else name for name in names if below or name != _COUNTS)
+    return dict(counts)
 
 
 def wanted_names(names: Collection[str]) -> frozenset[str]:

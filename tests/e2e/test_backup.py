@@ -433,6 +433,21 @@ def test_a_drill_fails_if_the_backed_up_files_were_damaged_or_incomplete(own: Ba
     assert "the backup lacks its file" in own.run("drill", "--sample", "0", expect=1)
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_snapshot_without_some_files_is_not_restored(own: Backups, tmp_path: Path, counted: bool) -> None:
+    """A snapshot that restic made although it could not read a folder; that of an old release has no counts."""
+    own.run("create")
+    staged = own.root / "backup" / "staging"
+    shutil.rmtree(staged / "packages" / "alpha")
+    if not counted:
+        (staged / ".counts.json").unlink()
+    Repository(own.location, Secret(PASSWORD), cache=None, environ=os.environ).backup(staged, tags=[TAG])
+    for words in (("restore",), ("drill", "--sample", "0")):
+        printed = own.run(*words, root=own.root if "drill" in words else tmp_path / "new", expect=int(counted))
+        assert ("The snapshot is incomplete (packages: " in printed) is counted
+    assert (tmp_path / "new" / "packages").exists() is not counted
+
+
 # repositories and refusals
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from ppmctl.backup.restic import Repository
 from ppmctl.backup.snapshot import BEFORE, BEFORE_DAYS, TAG, Keep
+from ppmctl.errors import PpmError
 from ppmctl.secret import Secret
 
 PASSWORD = "correct horse battery staple"
@@ -49,3 +51,25 @@ def test_what_restores_replaced_is_kept_for_90_days(repository: Repository, stag
         repository.backup(staged, tags=[TAG])
     assert repository.forget(Keep(daily=1)) == 3
     assert [snapshot.kind for snapshot in repository.snapshots()] == [BEFORE, BEFORE, BEFORE, "backup"]
+
+
+@pytest.mark.parametrize("removable", [True, False])
+def test_the_snapshot_of_a_backup_that_could_not_read_all_files_is_removed(
+    repository: Repository, staged: Path, tmp_path: Path, removable: bool
+) -> None:
+    """It would be the latest, and lack files."""
+    programs, real = tmp_path / "bin", shutil.which("restic")
+    programs.mkdir()
+    refusal = "" if removable else '[ "$1" = forget ] && { echo "Fatal: append-only" >&2; exit 1; }\n'
+    # restic 0.14 makes the snapshot, and then exits with 3
+    unread = f'[ "$1" = backup ] && {{ {real} "$@"; echo "error: read file: input/output error" >&2; exit 3; }}\n'
+    (programs / "restic").write_text(f'#!/bin/sh\n{refusal}{unread}exec {real} "$@"\n')
+    (programs / "restic").chmod(0o755)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    unreadable = Repository(
+        str(tmp_path / "repository"), Secret(PASSWORD), cache=None, environ={**os.environ, "PATH": path}
+    )
+    with pytest.raises(PpmError, match="input/output error; the incomplete snapshot") as raised:
+        unreadable.backup(staged, tags=[TAG])
+    assert ("append-only" in raised.value.message) is not removable
+    assert len(repository.snapshots()) == (0 if removable else 1)

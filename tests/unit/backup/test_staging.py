@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from support.volumes import put
 from ppmctl.access import accounts
 from ppmctl.access.account import SERVER
 from ppmctl.backup import staging
+from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
 
@@ -60,6 +62,32 @@ def test_a_copy_has_what_a_volume_owns_and_nothing_that_is_derived(store: Store)
     assert [name for name in files if name.startswith(("credentials/nginx", "credentials/s", "credentials/l"))] == []
     assert files[f"packages/kept/{kept}"] == volume.file("kept", kept).read_bytes()
     assert volume.staging.stat().st_mode & 0o777 == volume.backup.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_restored_copy_without_a_file_that_was_staged_is_refused(store: Store) -> None:
+    """As restic makes it if a file or folder can't be read: what is missing has no record either."""
+    volume = store.volume
+    publish(store, "a")
+    publish(store, "b")
+    accounts.create_user(volume, SERVER, "alice", role="admin")
+    volume.audit.write_text("{}\n")
+    top = staging.stage(volume)
+    staging.require_all_counted(top)
+    shutil.rmtree(top / "packages" / "b")
+    with pytest.raises(PpmError, match=r"incomplete \(packages: 3 of 6 files\); nothing was changed"):
+        staging.require_all_counted(top)
+    staging.stage(volume)
+    for path in (top / "credentials" / "htpasswd", top / "audit.jsonl"):
+        path.unlink()
+    with pytest.raises(PpmError, match=r"audit.jsonl: 0 of 1 files, credentials: \d of \d files"):
+        staging.require_all_counted(top)
+    staging.stage(volume)
+    counts = top / ".counts.json"
+    counts.write_text("[1]")
+    with pytest.raises(PpmError, match="damaged counts"):
+        staging.require_all_counted(top)
+    counts.unlink()  # of an old release
+    staging.require_all_counted(top)
 
 
 def test_a_second_copy_touches_only_what_changed(store: Store) -> None:
