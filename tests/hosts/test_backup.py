@@ -145,8 +145,9 @@ def require_failure_is_reported(index: Deployed, store: Store, variables: dict[s
 def require_secrets_are_kept(index: Deployed) -> None:
     """Fail unless only the backups' own units can read their secrets: the application runs as the same user."""
     paths = " ".join(f"/etc/ppm/backup/{name}" for name in SECRETS)
-    modes = index.host.run(f"stat -c '%U %a' /etc/ppm/backup {paths}").out.splitlines()
-    assert modes == ["ppm 700", *(["ppm 600"] * len(SECRETS))]
+    modes = index.host.run(f"stat -c '%U:%G %a' /etc/ppm/backup {paths}").out.splitlines()
+    # the command ppmctl reads them as root; SSH wants its key of its own user
+    assert modes == ["root:ppm 750", "root:ppm 640", "root:ppm 640", "ppm:ppm 600", "root:ppm 640"]
     assert index.host.run("runuser -u www-data -- ls /etc/ppm/backup", check=False).code
     pid = index.host.run("systemctl show -p MainPID --value ppm.service").out.strip()
     assert index.host.run(f"nsenter --target {pid} --mount ls -A /etc/ppm/backup", check=False).out == ""

@@ -172,7 +172,7 @@ def test_site_makes_a_node_of_each_host(nodes: Nodes) -> None:
 
 def test_only_the_application_reads_the_credentials_of_the_bucket(nodes: Nodes) -> None:
     for host, run in zip(nodes.hosts, (nodes.first, nodes.second), strict=True):
-        assert host.run(f"stat -c '%a %U:%G' {ENVIRONMENT}").out == "600 ppm:ppm\n"
+        assert host.run(f"stat -c '%a %U:%G' {ENVIRONMENT}").out == "640 root:ppm\n"
         assert SECRET in host.run(f"cat {ENVIRONMENT}").out
         assert host.run(f"setpriv --reuid www-data --clear-groups cat {ENVIRONMENT}", check=False).code
         elsewhere = (
