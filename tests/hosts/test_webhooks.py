@@ -76,6 +76,7 @@ def test_a_host_sends_events_until_there_are_no_webhooks(
 
         result = index.play(**VARIABLES)
         assert result.changed == ()
+        assert "/etc/ppm/webhooks/NAME.secret: chat. No backup has them." in " ".join(result.output.split())
         assert key in host.run("cat /etc/ppm/webhooks/chat.secret").out, "the secret stays"
 
         for version in ("1.0.0", "1.0.1"):
