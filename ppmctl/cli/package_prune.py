@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -53,8 +54,10 @@ def prune(
     installs = usage.last_installs(store.volume)
     steps = pruning.plan(store, rules, installs)
     notes = []
-    if rules.unused is not None and installs.since is None:
-        notes.append("No downloads have been counted yet, so no release counts as unused.")
+    if rules.unused is not None:
+        now = datetime.now(UTC)
+        if gap := installs.gap((now - rules.unused).date(), now.date()):
+            notes.append(f"No release counts as unused. {gap}")
     if is_applied:
         who = actor()
         for action, filename, why in pruning.apply(store, steps):

@@ -77,7 +77,7 @@ def downloads(place: Place, project: str | None, since: str | None) -> Answer:
 def unused(root: Path, since: str) -> Answer:
     """List the releases that were not installed since TIME.
 
-    What was installed before the counting began is not known: the first line has that day.
+    What was installed before the counting began, or before its last gap, is not known: the first line has that day.
     """
     from ppmctl.downloads import usage
 
@@ -88,18 +88,17 @@ def unused(root: Path, since: str) -> Answer:
         for project, version, uploaded in _releases(volume)
         if uploaded < start.isoformat() and ((last := installs.of(project, version)) is None or last < start)
     ]
-    counted, notes = _text(installs.since), []
-    if installs.since is None or installs.since > start:
-        notes = [f"Downloads are counted only since {counted or 'now'}: what was installed before is not known."]
+    gap = installs.gap(start, datetime.now(UTC).date())
     names = ("project", "version", "uploaded", "last_install")
     return Answer(
         {
-            "counted_since": counted,
+            "counted_since": _text(installs.since),
+            "counted_until": _text(installs.until),
             "since": start.isoformat(),
             "releases": [dict(zip(names, row, strict=True)) for row in rows],
         },
         lambda: output.table(("PROJECT", "VERSION", "UPLOADED", "LAST INSTALL"), rows),
-        notes=notes,
+        notes=[gap] if gap else [],
     )
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,10 @@ EVERY = 60.0  # seconds
 PAUSE = 0.1  # seconds between two blocks in a server, whose requests go first
 _MOST_LOGS = 1_000  # whose positions are remembered
 _DAYS_EACH = 400  # for so long each day is counted by itself, then each month
+_DAY = 86_400  # seconds
+_RECORDED_EVERY = 600  # seconds
+# seconds without a run, after which requests are taken for lost though their log is there: the clock was wrong
+_LONGEST_PAUSE = 30 * _DAY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +99,8 @@ class Counter:
             if tally.lines:
                 _add_up_old_days(connection)
                 positions.drop_old()
+            if not unreadable:
+                _record_run(connection, is_continued=positions.is_continued)
         return Counted(lines=tally.lines, broken=tally.broken, unreadable=tuple(unreadable))
 
     def _count_file(self, connection: sqlite3.Connection, positions: _Positions, tally: Tally, path: Path) -> None:
@@ -135,12 +142,22 @@ class _Positions:
         columns = ("id", "head", "position", "tail", "time", "identity")
         rows = connection.execute("SELECT id, head, position, tail, time, identity FROM logs")
         self._by_head = {row[1]: Position(**dict(zip(columns, row, strict=True))) for row in rows}
+        latest = max(self._by_head.values(), key=lambda position: (position.time, position.id), default=None)
+        self._latest = latest and latest.id
+        self.is_continued = False  # whether the log is still there that was read last; newer ones are there too
 
     def is_unchanged(self, identity: str) -> bool:
-        return any(position.identity == identity for position in self._by_head.values())
+        known = [position for position in self._by_head.values() if position.identity == identity]
+        self._meet(*known)
+        return bool(known)
 
     def of(self, file: LogFile) -> Position | None:
-        return self._by_head.get(file.head)
+        known = self._by_head.get(file.head)
+        self._meet(*[known] if known else [])
+        return known
+
+    def _meet(self, *known: Position) -> None:
+        self.is_continued |= self._latest in [position.id for position in known]
 
     def move(self, known: Position | None, file: LogFile, block: Block, newer_than: bytes) -> Position:
         """Store that a log was counted up to the end of a block, and return the position."""
@@ -168,6 +185,21 @@ class _Positions:
         """Forget the logs that were not seen for longest, if there are too many."""
         query = "DELETE FROM logs WHERE id NOT IN (SELECT id FROM logs ORDER BY seen DESC, id DESC LIMIT ?)"
         self._connection.execute(query, (_MOST_LOGS,))
+
+
+def _record_run(connection: sqlite3.Connection, *, is_continued: bool) -> None:
+    """Store that all logs were read now, and whether requests were lost since the last run."""
+    now = int(time.time())
+    known = database.counted(connection)
+    first, last = known or (now, now)
+    pause = now - last
+    if pause > (_LONGEST_PAUSE if is_continued else _DAY):
+        log.warning("Downloads were not counted for %d days: what was installed then is not known.", pause // _DAY)
+        first = now
+    if known is None or abs(pause) >= _RECORDED_EVERY:
+        with one_step(connection):
+            connection.execute("DELETE FROM counted")
+            connection.execute("INSERT INTO counted VALUES (?, ?)", (min(first, now), now))
 
 
 def _add_up_old_days(connection: sqlite3.Connection) -> None:

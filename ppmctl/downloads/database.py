@@ -51,6 +51,8 @@ CREATE TABLE parts (
     PRIMARY KEY (file, agent)
 ) WITHOUT ROWID;
 """
+# times in seconds: the last run that read all logs, and the first one since which no requests were lost
+_COUNTED = "CREATE TABLE IF NOT EXISTS counted (first INTEGER NOT NULL, last INTEGER NOT NULL)"
 
 
 def number_of(day: date) -> int:
@@ -89,7 +91,16 @@ def writing(volume: Volume) -> Iterator[sqlite3.Connection]:
             _create(path)
         with contextlib.closing(_opened(path)) as connection:
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(_COUNTED)
             yield connection
+
+
+def counted(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """Return the times of the first and the last run between which no requests were lost; None before any run."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'counted'").fetchone():
+        return None  # an older release made the file
+    times: tuple[int, int] | None = connection.execute("SELECT first, last FROM counted").fetchone()
+    return times
 
 
 def _create(path: Path) -> None:

@@ -32,7 +32,10 @@ class Usage(Protocol):
 
     @property
     def since(self) -> date | None:
-        """Return the first day that was counted; None if no day was."""
+        """Return the first day since which downloads were counted without a gap; None if none were counted."""
+
+    def gap(self, start: date, today: date) -> str:
+        """Return a sentence that says which installs from `start` to `today` are not known; "" if all are."""
 
     def of(self, project: str, version: str) -> date | None:
         """Return the day of the last install of a release; None if there was none."""
@@ -249,8 +252,11 @@ class _Planner:
 
     def _is_unused(self, release: _Release, unused: timedelta) -> bool:
         """Return whether no install was counted for so long; what was not counted for so long is not known."""
-        limit, since, last = (self.now - unused).date(), self.usage.since, self._last_install(release)
-        return since is not None and since <= limit and (last is None or last < limit)
+        limit, last = (self.now - unused).date(), self._last_install(release)
+        return not self._gap(unused) and (last is None or last < limit)
+
+    def _gap(self, period: timedelta) -> str:
+        return self.usage.gap((self.now - period).date(), self.now.date())
 
     def _last_install(self, release: _Release) -> date | None:
         return self.usage.of(release.project, str(release.version))
@@ -267,6 +273,8 @@ class _Planner:
             yield release.step("keep", "no newer release is left")
         elif last is not None and last > yanked.date():
             yield release.step("keep", f"it was installed on {last}, after the yank")
+        elif self.usage.since is not None and (gap := self._gap(self.rules.wait)):
+            yield release.step("keep", gap.rstrip("."))
         else:
             why = self.state.files[release.files[0].filename]["why"]
             yield release.step("remove", f"yanked on {yanked.date()}: {why}")

@@ -104,7 +104,7 @@ def test_unused_releases(serve: Callable[..., Server], new_machine: Callable[...
     assert once in {began, today()}
     assert done.stderr == ""
     before = ppmctl(*unused, "1y").stderr
-    assert re.search(f"counted only since ({began}|{today()})", before)
+    assert re.search(f"counted without a gap only since ({began}|{today()})", before)
 
 
 def test_the_commands_of_the_documentation(serve: Callable[..., Server], tmp_path: Path) -> None:

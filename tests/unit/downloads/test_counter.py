@@ -443,10 +443,72 @@ def test_last_installs(volume: Volume, log: Path) -> None:
     )
     Counter(volume).count()
     installs = usage.last_installs(volume)
-    assert installs.since == YESTERDAY
+    assert installs.since == installs.until == database.day_of(database.today())
     assert installs.of("sea-maps", "1.0") == later.date()
     assert installs.of("sea-maps", "2.0+a.1") == YESTERDAY
     assert installs.of("sea-maps", "3.0") is None, "only by a mirror"
+
+
+DAY = timedelta(days=1)
+
+
+def test_what_was_installed_in_a_gap_is_not_known(
+    volume: Volume, log: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While the log is there that was read last, a pause is no gap; after a month the clock must have been wrong."""
+    today = database.day_of(database.today())
+
+    def since(*, paused: float, text: bytes, mode: str = "ab") -> date | None:
+        """Return since when installs are known, if they were counted for 100 days and then not for some."""
+        with database.writing(volume) as connection:
+            seconds = 100 * 86_400, int(paused * 86_400)
+            connection.execute("UPDATE counted SET first = last - ?, last = last - ?", seconds)
+        with log.open(mode) as file:
+            file.write(text)
+        assert Counter(volume).count() is not None
+        return usage.last_installs(volume).since
+
+    log.write_bytes(lines(1))
+    Counter(volume).count()
+    assert since(paused=0.9, text=line(agent="x"), mode="wb") == today - 100 * DAY
+    assert since(paused=29, text=b"") == today - 100 * DAY
+    assert since(paused=29, text=line(second=1)) == today - 100 * DAY
+    log.rename(log.with_name(f"{log.name}.1"))
+    assert since(paused=3, text=line(second=2)) == today - 100 * DAY
+    assert caplog.text == ""
+    log.with_name(f"{log.name}.1").unlink()
+    assert since(paused=3, text=line(agent="y"), mode="wb") == today
+    assert "not counted for 3 days" in caplog.text
+    assert since(paused=31, text=b"") == today
+    gap = usage.last_installs(volume).gap
+    assert gap(today, today) == ""
+    assert f"without a gap only since {today}" in gap(today - DAY, today)
+    assert f"not been counted since {today}" in gap(today - DAY, today + 2 * DAY)
+
+
+def test_counting_that_fails_is_a_gap(volume: Volume, log: Path) -> None:
+    assert "No downloads have been counted" in usage.last_installs(volume).gap(YESTERDAY, YESTERDAY)
+    log.write_bytes(line(at=datetime(1970, 1, 3, tzinfo=UTC)))  # the clock was wrong
+    Counter(volume).count()
+    known = usage.last_installs(volume)
+    assert known.since == known.until == database.day_of(database.today())
+    with database.writing(volume) as connection:
+        connection.execute("UPDATE counted SET last = last - 5 * 86400, first = last - 9 * 86400")
+    log.with_name(f"{log.name}.1.gz").write_bytes(b"\x1f\x8bdamaged")
+    counted = Counter(volume).count()
+    assert counted is not None
+    assert counted.unreadable
+    assert usage.last_installs(volume).until == known.until - 5 * DAY
+
+
+def test_counts_of_an_older_release_are_kept(volume: Volume, log: Path, count: Callable[[], int]) -> None:
+    log.write_bytes(lines(1))
+    count()
+    with database.writing(volume) as connection:
+        connection.execute("DROP TABLE counted")
+    assert usage.last_installs(volume).since is None
+    assert count() == 1
+    assert usage.last_installs(volume).since is not None
 
 
 def test_what_a_limited_reader_sees(volume: Volume, log: Path) -> None:

@@ -10,6 +10,7 @@ from support import wheels
 
 from ppmctl.distributions import distribution, environment_wheel
 from ppmctl.distributions.environment_revision import Revision, RevisionHead
+from ppmctl.downloads.usage import LastInstalls
 from ppmctl.errors import PpmError
 from ppmctl.index import environment_files, named_releases, project_folder, pruning
 from ppmctl.index.layout import RECORD
@@ -38,7 +39,11 @@ class Counted:
     """Downloads that were counted."""
 
     since: date | None = None
+    until: date = date.max
     days: dict[tuple[str, str], date] = field(default_factory=dict)
+
+    def gap(self, start: date, today: date) -> str:
+        return LastInstalls(since=self.since, until=self.until).gap(start, today)
 
     def of(self, project: str, version: str) -> date | None:
         return self.days.get((project, version))
@@ -103,8 +108,22 @@ def test_a_release_is_unused_only_if_installs_were_counted_for_so_long(store: St
     last = {("app", "1.1"): NOW.date() - 89 * DAY, ("app", "1.2"): NOW.date() - 91 * DAY}
     counted = Counted(since=NOW.date() - 90 * DAY, days=last)
     assert chosen(pruning.plan(store, rules, counted, now=NOW)) == ["1.0", "1.2"]
-    counted = Counted(since=NOW.date() - 89 * DAY, days=last)
-    assert pruning.plan(store, rules, counted, now=NOW) == []
+    for since, until in ((89, 0), (90, 2)):
+        counted = Counted(since=NOW.date() - since * DAY, until=NOW.date() - until * DAY, days=last)
+        assert pruning.plan(store, rules, counted, now=NOW) == []
+
+
+def test_what_could_be_installed_in_a_gap_after_its_yank_is_not_removed(store: Store) -> None:
+    publish(store, "1.0.0", "1.0.1")
+    assert chosen(run(store, Rules(keep=1))) == ["1.0.0"]
+    later = NOW + 40 * DAY
+    for since, until, expected in ((29, 0, "without a gap only since"), (400, 3, "not been counted since")):
+        counted = Counted(since=later.date() - since * DAY, until=later.date() - until * DAY)
+        (step,) = run(store, Rules(keep=1), counted, now=later)
+        assert step.action == "keep"
+        assert expected in step.why
+    counted = Counted(since=later.date() - 30 * DAY)
+    assert chosen(run(store, Rules(keep=1), counted, now=later), "remove") == ["1.0.0"]
 
 
 def test_the_latest_release_stays_also_if_all_are_prereleases(store: Store) -> None:
