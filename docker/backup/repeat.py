@@ -50,10 +50,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         if int(number):
             options += [f"--keep-{period}", number]
     return Settings(
-        every=parse_duration(environment.get("PPM_BACKUP_EVERY") or "24h"),
-        drill_every=parse_duration(environment.get("PPM_BACKUP_DRILL_EVERY") or "7d"),
+        every=_interval(environment, "PPM_BACKUP_EVERY", "24h"),
+        drill_every=_interval(environment, "PPM_BACKUP_DRILL_EVERY", "7d"),
         options=tuple(options),
     )
+
+
+def _interval(environment: Mapping[str, str], name: str, longest: str) -> timedelta:
+    """Return an interval, by default the longest: health and the alerts report one that is later as a fault."""
+    given = parse_duration(environment.get(name) or longest)
+    if given > parse_duration(longest):
+        raise PpmError(
+            f"{name} is {environment[name]!r}: it must be {longest} or less; later ones are reported as a fault"
+        )
+    return given
 
 
 def due(results: Mapping[str, OperationResult], settings: Settings) -> dict[str, datetime]:

@@ -14,10 +14,9 @@ _KINDS = ("azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift")
 _REPOSITORY = re.compile(rf"(?:/|(?:{'|'.join(_KINDS)}):)[A-Za-z0-9._~/:@%+=,\[\]-]+")
 _PASSWORD_IN_URL = re.compile(r"//[^/@]*:[^/@]*@")
 _DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_CALENDAR = re.compile(
-    rf"(?:{_DAY}(?:(?:,|\.\.){_DAY})* )?(?:[0-9*,/~-]+ )?[0-9*,/]+:[0-9*,/]+(?::[0-9*,/]+)?(?: UTC)?"
-    "|hourly|daily|weekly|monthly"
-)
+_TIME = r"(?:\*-\*-\* )?[0-9*,/]+:[0-9*,/]+(?::[0-9*,/]+)?(?: UTC)?|hourly|daily"
+_AT_LEAST_DAILY = re.compile(_TIME)
+_AT_LEAST_WEEKLY = re.compile(rf"(?:{_DAY}(?:(?:,|\.\.){_DAY})* )?(?:{_TIME})|weekly")
 _KNOWN_HOST = re.compile(
     r"(?:\|1\|[A-Za-z0-9+/]+=*\|[A-Za-z0-9+/]+=*|[A-Za-z0-9.,:*?\[\]_-]+)"
     r" (?:ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]{16,}={0,3}"
@@ -37,8 +36,8 @@ def _is_repository(text: str) -> bool:
 
 FORMS: dict[str, Callable[[str], object]] = {
     "ppm_backup_repository": _is_repository,
-    "ppm_backup_time": _CALENDAR.fullmatch,
-    "ppm_backup_drill_time": _CALENDAR.fullmatch,
+    "ppm_backup_time": _AT_LEAST_DAILY.fullmatch,
+    "ppm_backup_drill_time": _AT_LEAST_WEEKLY.fullmatch,
     "ppm_backup_known_hosts": _KNOWN_HOST.fullmatch,
     "ppm_snapshot": _SNAPSHOT.fullmatch,
 }

@@ -39,8 +39,14 @@ MUST_BE = {
         "a restic repository without a password, such as sftp:backup@backup.example.com:/ppm,"
         " s3:https://s3.example.com/ppm or an absolute path"
     ),
-    "ppm_backup_time": "a calendar event of systemd, such as 02:30, Sun 04:00 or *-*-* 00/6:15",
-    "ppm_backup_drill_time": "a calendar event of systemd, such as 02:30, Sun 04:00 or *-*-* 00/6:15",
+    "ppm_backup_time": (
+        "a calendar event of systemd for each day, such as 02:30 or *-*-* 00/6:15; a backup of more than two days"
+        " before is reported as a fault"
+    ),
+    "ppm_backup_drill_time": (
+        "a calendar event of systemd for each week, such as Sun 04:00 or 02:30; a drill of more than eight days"
+        " before is reported as a fault"
+    ),
     "ppm_backup_known_hosts": "a line of known_hosts without a comment, such as backup.example.com ssh-ed25519 AAAA…",
     "ppm_backup_memory_max": "a size of 128M or more, such as 512M or 2G",
     "ppm_snapshot": "the id of a snapshot, or latest",

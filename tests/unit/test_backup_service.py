@@ -75,6 +75,9 @@ def test_settings_become_options(repeat: ModuleType) -> None:
     for wrong in ({"PPM_BACKUP_KEEP_DAILY": "many"}, {"PPM_BACKUP_EVERY": "daily"}):
         with pytest.raises(PpmError):
             repeat.read_settings(wrong)
+    for name, late, longest in (("PPM_BACKUP_EVERY", "25h", "24h"), ("PPM_BACKUP_DRILL_EVERY", "8d", "7d")):
+        with pytest.raises(PpmError, match=f"{name} is '{late}': it must be {longest} or less"):
+            repeat.read_settings({name: late})
 
 
 def test_the_health_check_names_what_failed(repeat: ModuleType, tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ GOOD: list[dict[str, Any]] = [
             f"|1|{'b' * 27}=|{'c' * 27}= ssh-ed25519 {'A' * 68}",
         ],
     },
-    {"ppm_backup_time": "*-*-* 00/6:15", "ppm_backup_drill_time": "Mon,Wed..Fri *-*-1 04:00:00 UTC"},
-    {"ppm_backup_time": "hourly", "ppm_snapshot": "1a2b3c4d"},
+    {"ppm_backup_time": "*-*-* 00/6:15", "ppm_backup_drill_time": "Mon,Wed..Fri *-*-* 04:00:00 UTC"},
+    {"ppm_backup_time": "hourly", "ppm_backup_drill_time": "weekly", "ppm_snapshot": "1a2b3c4d"},
 ]
 
 # Values, and a part of the one message for each, which begins with the variable's name.
@@ -301,7 +301,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"ppm_backup_keep": {"yearly": 1}}, "yearly is not known; the keys are daily, weekly, monthly."),
     ({"ppm_backup_keep": {"daily": -1}}, "daily must be a whole number from 0 to"),
     ({"ppm_backup_keep": {"daily": "7 --prune"}}, "daily must be a whole number from 0 to"),
-    ({"ppm_backup_time": "half past two"}, "a calendar event of systemd"),
+    ({"ppm_backup_time": "half past two"}, "a calendar event of systemd for each day"),
+    *(
+        ({"ppm_backup_time": late}, "a backup of more than two days before is reported as a fault")
+        for late in ("weekly", "monthly", "Sun 02:30", "Mon..Fri 02:30", "*-*-1 02:30")
+    ),
+    *(
+        ({"ppm_backup_drill_time": late}, "a drill of more than eight days before is reported as a fault")
+        for late in ("monthly", "*-*-1 04:00", "Sun *-*-1 04:00")
+    ),
     ({"ppm_backup_known_hosts": ["backup.example"]}, "a line of known_hosts"),
     ({"ppm_snapshot": "yesterday"}, "the id of a snapshot, or latest"),
 ]
