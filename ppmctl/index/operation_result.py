@@ -1,6 +1,7 @@
 """The last result of each recurring operation on an index: backup, restore drill, renewal of the certificate.
 
 A file `operations/NAME.json` for each, written whole by the operation and read by health, metrics and web pages.
+`operations/backups-expected.json` has the time since when the settings of the server say that backups are made.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ppmctl.index import project_folder
 from ppmctl.index.layout import Volume
 
 BACKUP, DRILL, CERTIFICATE = NAMES = ("backup", "drill", "certificate")
+_EXPECTED = "backups-expected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,24 @@ def write(volume: Volume, result: OperationResult) -> OperationResult:
     path.parent.mkdir(mode=0o750, exist_ok=True)
     files.write_atomic(path, json.dumps(result.to_json()).encode() + b"\n", mode=0o640, sync=True)
     return result
+
+
+def note_expected(volume: Volume, *, is_expected: bool) -> None:
+    """Store since when backups are expected, if that is not known; forget it if they are not. Raise OSError."""
+    path = volume.operation(_EXPECTED)
+    if not is_expected:
+        path.unlink(missing_ok=True)
+    elif not path.exists():
+        path.parent.mkdir(mode=0o750, exist_ok=True)
+        files.create(path, json.dumps(project_folder.now()).encode() + b"\n", mode=0o640)
+
+
+def expected_since(volume: Volume) -> str:
+    """Return since when backups are expected, "" if they are not, or if the file can't be read."""
+    try:
+        return str(json.loads(volume.operation(_EXPECTED).read_bytes()))
+    except (OSError, ValueError):
+        return ""
 
 
 def read(volume: Volume, name: str) -> OperationResult | None:

@@ -6,6 +6,7 @@ grow with the index is kept for some seconds. A part that can't be read is left 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import threading
@@ -67,6 +68,8 @@ class IndexMetrics(Collector):
         self._totals = Kept(search.totals)
         self._marked = Kept(lambda: len([name for name in pages.marked(store.volume) if not name.startswith(".")]))
         self._expiring = Kept(lambda: expiring(credentials.entries(), datetime.now(UTC)))
+        with contextlib.suppress(OSError):  # each scrape tries again
+            self._note_expected()
 
     def describe(self) -> list[Metric]:
         """Return nothing, so that the registration reads nothing."""
@@ -143,6 +146,11 @@ class IndexMetrics(Collector):
         yield _gauge("ppm_files", "Files that the pages list.", totals.files)
         yield _gauge("ppm_files_bytes", "The sum of their sizes.", totals.size)
 
+    def _note_expected(self) -> bool:
+        is_expected = self._settings.backups == "expected"
+        operation_result.note_expected(self._volume, is_expected=is_expected)
+        return is_expected
+
     def _operations(self) -> Iterator[Metric]:
         succeeded, finished, success = (
             GaugeMetricFamily(f"ppm_operation_{name}", text, labels=["operation"])
@@ -158,8 +166,10 @@ class IndexMetrics(Collector):
                 if (moment := operation_health.moment(text)) is not None:
                     family.add_metric([name], moment.timestamp())
         yield from (succeeded, finished, success)
-        expected = self._settings.backups == "expected"
-        yield _gauge("ppm_backups_expected", "1 if the settings say that backups are made.", expected)
+        yield _gauge("ppm_backups_expected", "1 if the settings say that backups are made.", self._note_expected())
+        if (since := operation_health.moment(operation_result.expected_since(self._volume))) is not None:
+            text = "Since when the settings say so."
+            yield _gauge("ppm_backups_expected_timestamp_seconds", text, since.timestamp())
 
     def _certificate(self) -> Iterator[Metric]:
         if self._settings.certificate is None:

@@ -12,9 +12,12 @@ NOUNS = {BACKUP: "backup", DRILL: "restore drill", CERTIFICATE: "renewal of the 
 OLDEST = {BACKUP: timedelta(hours=48), DRILL: timedelta(days=8)}
 
 
-def problems(results: Mapping[str, OperationResult], *, expects_backup: bool, now: datetime) -> list[str]:
-    """Return a sentence for each operation that failed or did not succeed for too long; for a backup also if it is
-    expected and was never made.
+def problems(
+    results: Mapping[str, OperationResult], *, expects_backup: bool, now: datetime, expected_since: str = ""
+) -> list[str]:
+    """Return a sentence for each operation that failed or did not succeed for too long.
+
+    Where backups are expected, also if none was ever made, or for too long no drill.
     """
     found = []
     for name, result in results.items():
@@ -26,6 +29,8 @@ def problems(results: Mapping[str, OperationResult], *, expects_backup: bool, no
             found.append(f"The last {NOUNS[name]} succeeded {age.days} days ago, at {result.last_success}.")
     if expects_backup and BACKUP not in results:
         found.append("No backup was ever made.")
+    if expects_backup and DRILL not in results and expected_since and _age(expected_since, now) > OLDEST[DRILL]:
+        found.append("No restore drill was ever made: ppmctl backup drill")
     return found
 
 

@@ -129,8 +129,10 @@ def faults(index: Deployed) -> Iterator[tuple[str, Callable[[], object], Callabl
     def record(name: str, *options: str) -> Callable[[], object]:
         return lambda: index.ppmctl(f"operation record {name} {' '.join(options)}")
 
+    since = f"""date -ud -9days '+"%FT%TZ"' >{ROOT}/operations/backups-expected.json"""
     for name in ("backup", "drill"):
-        yield f"Ppm{name.capitalize()}Missing", run(f"rm -f {ROOT}/operations/{name}.json"), record(name)
+        missing = run(f"rm -f {ROOT}/operations/{name}.json && {since}")
+        yield f"Ppm{name.capitalize()}Missing", missing, record(name)
     for name, hours in (("backup", 49), ("drill", 8 * 24 + 1)):
         path = f"{ROOT}/operations/{name}.json"
         record(name)()

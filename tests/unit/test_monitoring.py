@@ -47,7 +47,8 @@ def exported(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     certificate, _key = Authority().issue(tmp_path / "tls", "index.example")
     for name in operation_result.NAMES:
         operation_result.write(store.volume, OperationResult(name=name, succeeded=True))
-    settings = server_settings(store.volume.root, flags={"certificate": str(certificate)}, environ={})
+    flags = {"certificate": str(certificate), "backups": "expected"}
+    settings = server_settings(store.volume.root, flags=flags, environ={})
     api = MetricsApi(settings, store, Credentials(store.volume), WriteCheck(store.volume))
     text = api.answer(Request(EnvironBuilder(path="/metrics").get_environ())).get_data(as_text=True)
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]

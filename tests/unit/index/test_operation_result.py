@@ -30,6 +30,16 @@ def test_a_damaged_result_counts_as_none(volume: Volume) -> None:
         assert operation_result.read(volume, "backup") is None
 
 
+def test_since_when_backups_are_expected(volume: Volume) -> None:
+    assert operation_result.expected_since(volume) == ""
+    operation_result.note_expected(volume, is_expected=True)
+    volume.operation("backups-expected").write_text('"2026-11-01T00:00:00Z"\n')
+    operation_result.note_expected(volume, is_expected=True)
+    assert operation_result.expected_since(volume) == "2026-11-01T00:00:00Z"
+    operation_result.note_expected(volume, is_expected=False)
+    assert operation_result.expected_since(volume) == ""
+
+
 def test_other_programs_record_results_by_the_command(volume: Volume, capsys: pytest.CaptureFixture[str]) -> None:
     root = ["--root", str(volume.root)]
     assert commands.run(["operation", "record", "certificate", "--failed", "see the journal", *root]) == 0

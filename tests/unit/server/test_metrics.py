@@ -93,6 +93,7 @@ def test_the_state_of_an_index(store: Store, tmp_path: Path) -> None:
     assert ends_in == pytest.approx(30 * 86_400, abs=3_600)
     assert values["ppm_certificate_begin_timestamp_seconds", ()] < time.time()
     assert values["ppm_backups_expected", ()] == 1
+    assert values["ppm_backups_expected_timestamp_seconds", ()] == pytest.approx(time.time(), abs=60)
     assert (values["ppm_operation_succeeded", ("backup",)], values["ppm_operation_succeeded", ("drill",)]) == (1, 0)
     assert ("ppm_operation_success_timestamp_seconds", ("backup",)) in values
     assert ("ppm_operation_success_timestamp_seconds", ("drill",)) not in values

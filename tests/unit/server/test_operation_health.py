@@ -51,6 +51,19 @@ def test_a_backup_that_was_never_made_counts_only_where_one_is_expected() -> Non
     assert operation_health.problems(made, expects_backup=True, now=NOW) == []
 
 
+def test_a_drill_that_was_never_made_counts_after_a_time() -> None:
+    made = {"backup": result("backup", hours=1)}
+
+    def found(days: int, *, expects_backup: bool = True) -> list[str]:
+        since = (NOW - timedelta(days=days)).isoformat()
+        return operation_health.problems(made, expects_backup=expects_backup, now=NOW, expected_since=since)
+
+    assert found(8) == found(9, expects_backup=False) == []
+    assert found(9) == ["No restore drill was ever made: ppmctl backup drill"]
+    made["drill"] = result("drill", hours=1)
+    assert found(9) == []
+
+
 def test_a_result_without_a_time_of_success_is_too_old() -> None:
     odd = OperationResult(name="backup", succeeded=True, finished="x", last_success="x")
     assert len(operation_health.problems({"backup": odd}, expects_backup=False, now=NOW)) == 1
