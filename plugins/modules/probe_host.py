@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ options:
     elements: str
     default: []
   units:
-    description: The systemd units to look for.
-    type: list
-    elements: str
-    default: []
+    description: >-
+      The systemd units to look for, each with the files and folders that it reads at its start, besides its unit
+      file, drop-ins and files of variables.
+    type: dict
+    default: {}
   ports:
     description: The TCP ports to look for listeners on.
     type: list
@@ -65,6 +67,12 @@ NGINX_SOCKET = Path("/etc/systemd/system/nginx.socket")
 _UNKNOWN = "an unknown program"
 _OWN_JOURNALD = "etc/systemd/journald.conf.d/ppm.conf"
 _LISTEN = "0A"  # the state in /proc/net/tcp
+_UNIT_PROPERTIES = (
+    *("Id", "ActiveState", "UnitFileState", "NeedDaemonReload", "FragmentPath", "DropInPaths", "EnvironmentFiles"),
+    *("CanReload", "InactiveExitTimestamp", "StateChangeTimestamp"),
+)
+# Where the roles write files of units. systemd writes others anew, such as generated ones at each reload of its own.
+_WRITTEN = ("/etc/systemd/system/", "/etc/ppm/")
 
 
 def debian_release() -> str:
@@ -83,19 +91,54 @@ def installed(packages: list[str]) -> list[str]:
     return sorted(line.split()[0] for line in listing.splitlines() if line.endswith(" installed"))
 
 
-def units(names: list[str]) -> dict[str, list[str]]:
-    """Return which units are `ready` (active and enabled), and which are `off` (neither, or unknown)."""
-    found: dict[str, list[str]] = {"ready": [], "off": []}
-    if not names:  # systemctl would show systemd itself
-        return found
-    for block in _run(["systemctl", "show", "--property=Id,ActiveState,UnitFileState", *names]).split("\n\n"):
-        state = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        is_enabled = state.get("UnitFileState") == "enabled"
-        if state.get("ActiveState") == "active" and is_enabled:
-            found["ready"].append(state["Id"])
+def units(files: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the units by their states; `files` has what each reads at its start, as in the option `units`.
+
+    `ready` ones are active and enabled, and have read their present files. `off` ones are neither, or unknown.
+    `stale` ones are active, but a file is newer than their start or reload. Of `unloaded` ones, systemd has not read
+    the present files.
+    """
+    if not files:  # systemctl would show systemd itself
+        return {"ready": [], "off": [], "stale": [], "unloaded": []}
+    command = ["systemctl", "show", "--timestamp=us+utc", f"--property={','.join(_UNIT_PROPERTIES)}", *files]
+    return sort_units(_run(command), files)
+
+
+def sort_units(shown: str, files: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the units by their states, as `units` does, from the output of systemctl show."""
+    found: dict[str, list[str]] = {"ready": [], "off": [], "stale": [], "unloaded": []}
+    for block in shown.split("\n\n"):
+        state: dict[str, str] = {}
+        for name, _, value in (line.partition("=") for line in block.splitlines()):
+            state[name] = f"{state[name]} {value}" if name in state else value  # a line for each of EnvironmentFiles
+        if "Id" not in state:
+            continue
+        is_enabled, is_unloaded = state.get("UnitFileState") == "enabled", state.get("NeedDaemonReload") == "yes"
+        if is_unloaded:
+            found["unloaded"].append(state["Id"])
+        if state.get("ActiveState") == "active":
+            if is_unloaded or _written(state, files.get(state["Id"], [])) > _started(state):
+                found["stale"].append(state["Id"])
+            elif is_enabled:
+                found["ready"].append(state["Id"])
         elif state.get("ActiveState") in ("inactive", "failed") and not is_enabled:
             found["off"].append(state["Id"])
     return found
+
+
+def _started(state: dict[str, str]) -> float:
+    """Return when a unit was started, or reloaded if it can be."""
+    text = state.get("StateChangeTimestamp" if state.get("CanReload") == "yes" else "InactiveExitTimestamp", "")
+    match = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+", text)
+    return datetime.fromisoformat(match[0]).replace(tzinfo=UTC).timestamp() if match else float("inf")
+
+
+def _written(state: dict[str, str], others: list[str]) -> float:
+    """Return when the newest file of a unit was written; a link counts itself, and a folder with what is in it."""
+    names = " ".join(state.get(key, "") for key in ("FragmentPath", "DropInPaths", "EnvironmentFiles")).split()
+    paths = [Path(name) for name in others + [name for name in names if name.startswith(_WRITTEN)]]
+    inside = [inner for path in paths if path.is_dir() and not path.is_symlink() for inner in path.rglob("*")]
+    return max((path.lstat().st_mtime for path in paths + inside if os.path.lexists(path)), default=0.0)
 
 
 def versions() -> dict[str, str]:
@@ -230,7 +273,7 @@ def main() -> None:
         argument_spec={
             "root": {"type": "path", "required": True},
             "packages": {"type": "list", "elements": "str", "default": []},
-            "units": {"type": "list", "elements": "str", "default": []},
+            "units": {"type": "dict", "default": {}},
             "ports": {"type": "list", "elements": "int", "default": []},
             "name": {"type": "str", "default": ""},
             "source": {"type": "str", "default": ""},

@@ -203,6 +203,7 @@ def test_an_upload_that_does_not_fit_on_the_disk_gets_507(deployed: Callable[[in
 
 
 WRITE, RELOAD = "nginx : Write the configuration", "nginx : Reload nginx"
+PLAN = "nginx : Plan a reload, as an interrupted run has written the configuration"
 SETTINGS = "pypiserver : Write settings, units and the command ppmctl"
 START = "pypiserver : Start and enable the application"
 
@@ -271,6 +272,17 @@ def test_a_variable_changes_what_it_should_and_nothing_else(
     finally:
         reset(index)
     assert index.get("/simple/six/").status_code == 302
+
+
+def test_a_run_completes_what_an_interrupted_one_has_only_written(deployed: Callable[[int], Deployed]) -> None:
+    """Its files are as they should be, and newer than what was started with them."""
+    index = deployed(13)
+    units = "/etc/systemd/system/ppm-count.timer /etc/systemd/system/certbot.service.d/ppm.conf"
+    index.host.run(f"touch /etc/ppm/ppm.env /etc/nginx/ppm/headers.conf {units}")
+    assert set(index.play().changed) == {START, PLAN, RELOAD}
+    needed = "systemctl show --property=NeedDaemonReload --value ppm-count.timer certbot.service ppm.service"
+    assert index.host.run(needed).out.split() == ["no"] * 3
+    assert index.play().changed == ()
 
 
 def test_a_reboot_loses_nothing(index: Deployed) -> None:
