@@ -132,8 +132,8 @@ def health(root: Path, alive: bool, server_only: bool, **flags: Any) -> Answer:
     Checks, without a credential and within a few seconds each, that the server answers, that it returns a page, and
     that the volume is writable; and that the last backup, restore drill and renewal of the certificate did not fail,
     and that a backup succeeded within 48 hours and a drill within 8 days, if one was ever made or backups are
-    expected. A running server has recorded in its volume where it listens; without a record its settings count
-    (PPM_… variables and ROOT/ppm.yml).
+    expected; and that no webhook is disabled or has failed for an hour. A running server has recorded in its volume
+    where it listens; without a record its settings count (PPM_… variables and ROOT/ppm.yml).
     Prints one line and exits with 0, or prints what is wrong and exits with 1.
     """
     from ppmctl.index import operation_result
@@ -162,6 +162,8 @@ def health(root: Path, alive: bool, server_only: bool, **flags: Any) -> Answer:
         now=datetime.now(UTC),
         expected_since=operation_result.expected_since(volume),
     )
+    if not server_only:
+        problems += operation_health.webhook_problems(operation_health.webhooks(volume, datetime.now(UTC)))
     value = {"ok": not problems, "root": volume.root, "problems": problems}
     value["operations"] = [result.to_json() for result in results.values()]
     works = f"the server of {volume.root} answers, shows a page, and can write its volume"

@@ -1,4 +1,4 @@
-"""How many requests were answered, by what they were for and by status, for metrics."""
+"""How many requests were answered, by what they were for and by status, and when they were counted, for metrics."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ def totals(volume: Volume) -> dict[tuple[str, int], int]:
         if connection is None:
             return {}
         return {(kind, status): number for kind, status, number in connection.execute("SELECT * FROM traffic")}
+
+
+def last_run(volume: Volume) -> int | None:
+    """Return when all logs were read last, in seconds since the epoch; None if never. Raise PpmError as `totals`."""
+    with database.reading(volume) as connection:
+        times = None if connection is None else database.counted(connection)
+        return times and times[1]

@@ -87,6 +87,7 @@ class IndexMetrics(Collector):
             self._bucket,
             self._numbers,
             self._operations,
+            self._webhooks,
             self._certificate,
             self._tokens,
             self._web,
@@ -171,6 +172,13 @@ class IndexMetrics(Collector):
             text = "Since when the settings say so."
             yield _gauge("ppm_backups_expected_timestamp_seconds", text, since.timestamp())
 
+    def _webhooks(self) -> Iterator[Metric]:
+        found = operation_health.webhooks(self._volume, datetime.now(UTC))
+        yield _gauge("ppm_webhooks_failing", "Webhooks that did not receive the last attempt.", found.failing)
+        yield _gauge("ppm_webhooks_disabled", "Webhooks whose receivers answered 410.", found.disabled)
+        text = "Events that webhooks have not received in days."
+        yield CounterMetricFamily("ppm_webhook_events_given_up", text, value=found.given_up)
+
     def _certificate(self) -> Iterator[Metric]:
         if self._settings.certificate is None:
             return
@@ -194,6 +202,9 @@ class IndexMetrics(Collector):
         for (kind, status), number in sorted(traffic.totals(self._volume).items()):
             requests.add_metric([kind, str(status)], number)
         yield requests
+        if (last_run := traffic.last_run(self._volume)) is not None:
+            text = "When the log was read last, so that downloads are counted up to then."
+            yield _gauge("ppm_downloads_counted_timestamp_seconds", text, last_run)
 
 
 def expiring(entries: list[Access], now: datetime) -> int:

@@ -53,6 +53,8 @@ class Delivery:
 
     def step(self) -> float:
         """Send what is due, and return the seconds until the next step. Raise OSError or PpmError."""
+        if self._progress.disabled or self._progress.failing_since:
+            state.confirm(self._volume, self._webhook.key, now=self._clock())
         if self._progress.disabled:
             self._progress = self._read()
             return LOOK_EVERY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from ppmctl import files
 from ppmctl.access.audit_outbox import Place
 from ppmctl.index.layout import Volume
+
+CONFIRMED_EVERY = 3600  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -62,3 +65,10 @@ def write(volume: Volume, key: str, progress: Progress) -> None:
     volume.webhooks.mkdir(mode=0o700, exist_ok=True)
     content = json.dumps(asdict(progress)).encode() + b"\n"
     files.write_atomic(volume.webhook(key), content, mode=0o600, sync=True)
+
+
+def confirm(volume: Volume, key: str, *, now: float) -> None:
+    """Set the time of the file, so that it does not look like that of a webhook that was removed. Raise OSError."""
+    path = volume.webhook(key)
+    if path.exists() and now - files.changed_at(path) > CONFIRMED_EVERY:
+        os.utime(path, (now, now))

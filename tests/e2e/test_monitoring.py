@@ -197,6 +197,18 @@ def test_the_alerts_of_the_volume(index: Server, prometheus: Prometheus) -> None
     cause_and_clear(prometheus, "PpmPendingProjects", mark.touch, mark.unlink)
 
 
+def test_the_alert_of_webhooks(index: Server, prometheus: Prometheus) -> None:
+    """The state is written as the sender writes it."""
+    state = index.root / "webhooks" / "0123456789abcdef.json"
+    state.parent.mkdir(mode=0o700, exist_ok=True)
+    text = json.dumps({"failing_since": 0, "disabled": True, "dropped": 3})
+    cause_and_clear(prometheus, "PpmWebhooksFail", lambda: state.write_text(text), state.unlink)
+    state.write_text(text)
+    assert "1 are disabled: ppmctl webhook list" in health(index, expect=1)
+    until(lambda: prometheus.value("ppm_webhook_events_given_up_total") == 3, "the events that were given up")
+    state.unlink()
+
+
 def test_the_alerts_of_certificate_and_credentials(
     index: Server, prometheus: Prometheus, authority: Authority, tmp_path: Path
 ) -> None:

@@ -86,6 +86,10 @@ def test_a_scrape_through_nginx(index: Deployed, prometheus: Prometheus) -> None
 ALERTS = re.findall(r"alert: (\w+)", RULES.read_text())
 BLOCKED, PAGE = f"{ROOT}/incoming/.health", f"{ROOT}/index/simple/index.json"
 SERVED = "/run/ppm/certificate.pem"  # a copy of what nginx has loaded
+COUNTED_LONG_AGO = (
+    "import sqlite3, sys; counts = sqlite3.connect(sys.argv[1], isolation_level=None);"
+    " counts.execute('UPDATE counted SET last = last - 86400')"
+)
 SMALL = "mount -t tmpfs -o size=400m,nr_inodes=4000,mode=0755"
 
 
@@ -151,6 +155,19 @@ def faults(index: Deployed) -> Iterator[tuple[str, Callable[[], object], Callabl
         "PpmCredentialsExpire",
         lambda: change(index, f"{ROOT}/credentials/access.yml", ending),
         run("ppmctl user remove ending"),
+    )
+    state = f"{ROOT}/webhooks/0123456789abcdef.json"
+    written = '{"failing_since": 0, "disabled": true, "dropped": 1}'
+    yield (
+        "PpmWebhooksFail",
+        run(f"install -d -m 700 -o ppm {ROOT}/webhooks; echo '{written}' >{state}; chown ppm {state}"),
+        run(f"rm {state}"),
+    )
+    index.host.run("systemctl start ppm-count.service; systemctl stop ppm-count.timer")
+    yield (
+        "PpmDownloadsNotCounted",
+        run(f'runuser -u ppm -- python3 -c "{COUNTED_LONG_AGO}" {ROOT}/stats/downloads.sqlite3'),
+        run("systemctl start ppm-count.timer ppm-count.service"),
     )
     yield "PpmPendingProjects", run(f"touch {ROOT}/index/pending/marked"), run(f"rm {ROOT}/index/pending/marked")
     yield "PpmPagesUnreadable", run(f"mv {PAGE} {PAGE}.aside"), run(f"mv {PAGE}.aside {PAGE}")

@@ -41,6 +41,10 @@ def exported(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
         def totals(_volume: object) -> dict[tuple[str, int], int]:
             return {("page", 200): 1}
 
+        @staticmethod
+        def last_run(_volume: object) -> int:
+            return 1
+
     monkeypatch.setattr(index_metrics.importlib, "import_module", lambda _name: Traffic)
     store.write_root()
     SearchIndex(store).rebuild()

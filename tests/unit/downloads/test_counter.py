@@ -506,9 +506,10 @@ def test_counts_of_an_older_release_are_kept(volume: Volume, log: Path, count: C
     count()
     with database.writing(volume) as connection:
         connection.execute("DROP TABLE counted")
-    assert usage.last_installs(volume).since is None
+    assert usage.last_installs(volume).since is traffic.last_run(volume) is None
     assert count() == 1
     assert usage.last_installs(volume).since is not None
+    assert traffic.last_run(volume) == pytest.approx(datetime.now(UTC).timestamp(), abs=60)
 
 
 def test_what_a_limited_reader_sees(volume: Volume, log: Path) -> None:

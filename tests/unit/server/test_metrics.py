@@ -204,8 +204,13 @@ def test_the_traffic_of_the_web_server_is_exported(store: Store, monkeypatch: py
         def totals(_volume: object) -> dict[tuple[str, int], int]:
             return {("page", 200): 7, ("file", 404): 1}
 
+        @staticmethod
+        def last_run(_volume: object) -> int:
+            return 1_790_000_000
+
     monkeypatch.setattr(index_metrics.importlib, "import_module", lambda _name: Traffic)
     values = scraped(api(store))
     assert values["ppm_http_requests_total", ("page", "200")] == 7
     assert values["ppm_http_requests_total", ("file", "404")] == 1
+    assert values["ppm_downloads_counted_timestamp_seconds", ()] == 1_790_000_000
     assert json.dumps(values["ppm_metrics_failed", ("web",)]) == "0.0"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ppmctl.index.layout import Volume
 from ppmctl.index.operation_result import OperationResult
 from ppmctl.server import operation_health
+from ppmctl.server.operation_health import Webhooks
 
 NOW = datetime(2027, 3, 1, 12, tzinfo=UTC)
 
@@ -62,6 +65,24 @@ def test_a_drill_that_was_never_made_counts_after_a_time() -> None:
     assert found(9) == ["No restore drill was ever made: ppmctl backup drill"]
     made["drill"] = result("drill", hours=1)
     assert found(9) == []
+
+
+def test_webhooks_that_fail_for_long_or_are_disabled(volume: Volume) -> None:
+    now = datetime.now(UTC)
+    volume.webhooks.mkdir()
+    assert operation_health.webhook_problems(operation_health.webhooks(volume, now)) == []
+    states = {"new": (60, False), "long": (7_200, False), "off": (0, True), "good": (0, False)}
+    for name, (ago, is_disabled) in states.items():
+        since = now.timestamp() - ago if ago else 0
+        text = json.dumps({"failing_since": since, "disabled": is_disabled, "dropped": 2})
+        volume.webhook(name).write_text(text)
+    for number, damaged in enumerate(("", "[]", '{"failing_since": 1}')):
+        volume.webhook(f"damaged{number}").write_text(damaged)
+    found = operation_health.webhooks(volume, now)
+    assert found == Webhooks(failing=2, failing_long=1, disabled=1, given_up=8)
+    assert operation_health.webhook_problems(found) == [
+        "Webhooks: 1 have failed for an hour, 1 are disabled: ppmctl webhook list"
+    ]
 
 
 def test_a_result_without_a_time_of_success_is_too_old() -> None:

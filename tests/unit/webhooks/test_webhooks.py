@@ -22,6 +22,8 @@ from ppmctl.client.http import Answer
 from ppmctl.errors import Unreachable, UsageError
 from ppmctl.index.layout import Volume
 from ppmctl.index.operation_result import OperationResult
+from ppmctl.server import operation_health
+from ppmctl.server.operation_health import Webhooks
 from ppmctl.webhooks import config, event, sender, signature, state
 from ppmctl.webhooks.config import Webhook
 from ppmctl.webhooks.event import Event
@@ -303,6 +305,11 @@ class Posts:
         return Answer(url=url, status=int(status), reason="", headers={"retry-after": wait} if wait else {}, body=b"")
 
 
+def reported(volume: Volume, clock: Clock) -> Webhooks:
+    """Return what metrics and health report."""
+    return operation_health.webhooks(volume, datetime.fromtimestamp(clock.now, UTC))
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = datetime.now(UTC).timestamp()
@@ -417,11 +424,15 @@ def test_an_event_is_given_up_after_three_days_and_the_next_is_sent(
         clock.now = max(clock.now, progress.next_attempt)
     assert 3 * 86_400 <= clock.now - progress.failing_since < 3 * 86_400 + 8_000
     assert "GIVEN UP" in caplog.text
+    clock.now += 3 * 3_600
+    run(delivery, clock, seconds=5)
+    assert reported(volume, clock) == Webhooks(failing=1, failing_long=1, given_up=1)
     posts.answers = []
     write(volume, "b-1.0.zip")
     run(delivery, clock, seconds=4_000)
     assert posts.sent[-1] == "b-1.0.zip"
     assert (known(volume, webhook).delivered, known(volume, webhook).dropped) == (1, 1)
+    assert reported(volume, clock) == Webhooks(given_up=1)
 
 
 def test_old_events_are_tried_for_three_days_too_if_no_sender_ran(
@@ -449,10 +460,16 @@ def test_a_receiver_that_is_gone_is_disabled_until_it_is_enabled(
     run(delivery, clock, seconds=100_000)
     assert posts.sent == ["a-1.0.zip"]
     assert "DISABLED" in caplog.text
+    assert reported(volume, clock).disabled == 1
+    clock.now += 3 * 3_600
+    assert reported(volume, clock).disabled == 0, "it was removed from the settings"
+    run(delivery, clock, seconds=5)
+    assert reported(volume, clock).disabled == 1
     configure(volume, {"url": URL, "secret_file": str(webhook.secret_file), "name": "chat"})
     assert commands.run(["webhook", "enable", "chat", "--root", str(volume.root)]) == 0
     run(delivery, clock, seconds=5)
     assert posts.sent == ["a-1.0.zip", "a-1.0.zip", "b-1.0.zip"]
+    assert reported(volume, clock) == Webhooks()
 
 
 def test_a_damaged_state_loses_nothing(
