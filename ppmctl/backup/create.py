@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ppmctl import files
-from ppmctl.backup import content, staging
+from ppmctl.backup import content, identity, staging
 from ppmctl.backup.restic import NoRepository, Repository
 from ppmctl.backup.snapshot import BEFORE, TAG, Keep
 from ppmctl.errors import EXIT_BUSY, PpmError
@@ -67,28 +67,35 @@ def _holding(path: Path, message: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def create(volume: Volume, repository: Repository, *, keep: Keep, before_restore: bool = False) -> Created:
+def create(
+    volume: Volume, repository: Repository, *, keep: Keep, before_restore: bool = False, force: bool = False
+) -> Created:
     """Store a snapshot, then remove those that are not to be kept. The caller holds the lock of `only_one`.
 
-    The repository is made if it is missing. Raise PpmError, also for the cache of a bucket, and OSError
-    if the staged copy can't be written.
+    The repository is made if it is missing. Raise PpmError, also for the cache of a bucket, and for a repository that
+    has only backups of other indexes unless `force`; and OSError if the staged copy can't be written.
     """
     began = time.monotonic()
     content.require_all_files(volume)
     if not volume.restore_step.exists():  # what a restore left that was killed before it changed anything
         shutil.rmtree(volume.restoring, ignore_errors=True)
-    folder, tags = staging.stage(volume), (TAG, BEFORE) if before_restore else (TAG,)
+    if not before_restore and not force:
+        identity.require_own(volume, repository)
+    volume.backup.mkdir(mode=0o700, exist_ok=True)
+    series = identity.made(volume)
+    folder, tags = staging.stage(volume), (TAG, *series.tags, *((BEFORE,) if before_restore else ()))
     try:
         stored = repository.backup(folder, tags=tags)
     except NoRepository:
         _require_first(volume, repository)
         repository.make()
         stored = repository.backup(folder, tags=tags)
-    _remember(volume, repository)
+    if not before_restore:
+        identity.record(volume, repository, stored.snapshot)
     removed = 0
     if keep.options():
         try:
-            removed = repository.forget(keep)
+            removed = repository.forget(keep, series)
         except PpmError as exc:
             message = f"The snapshot {stored.snapshot} was made, but old ones can't be removed: {exc.message}"
             raise PpmError(message, hint=exc.hint) from exc
@@ -105,23 +112,8 @@ def create(volume: Volume, repository: Repository, *, keep: Keep, before_restore
 
 def _require_first(volume: Volume, repository: Repository) -> None:
     """Raise PpmError if backups were made to this repository before: its disk may not be mounted."""
-    if repository.shown in _known(volume):
+    if repository.shown in identity.recorded(volume):
         raise PpmError(
             f"The repository {repository.shown} is missing, and it has had backups.",
             hint="Is its disk mounted, or its bucket there? To start with an empty one: restic init",
         )
-
-
-def _remember(volume: Volume, repository: Repository) -> None:
-    known = _known(volume)
-    if repository.shown not in known:
-        text = "".join(f"{location}\n" for location in [*known, repository.shown])
-        files.write_atomic(volume.repositories, text.encode(), mode=0o600)
-
-
-def _known(volume: Volume) -> list[str]:
-    """Return the repositories that have had a backup of the volume, without secrets."""
-    try:
-        return volume.repositories.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []

@@ -15,10 +15,9 @@ from typing import Any
 from ppmctl import events
 from ppmctl.access import accounts, credential_files
 from ppmctl.access.account import Actor
-from ppmctl.backup import content, drill_environments, drill_index, scratch, staging
+from ppmctl.backup import content, drill_environments, drill_index, identity, scratch, staging
 from ppmctl.backup.drill_environments import Checked
 from ppmctl.backup.restic import Repository
-from ppmctl.backup.snapshot import choose
 from ppmctl.errors import PpmError, some
 from ppmctl.index import recovery, verify
 from ppmctl.index.layout import Volume
@@ -63,7 +62,7 @@ def drill(
     """
     began = time.monotonic()
     with scratch.folder(folder) as top:
-        snapshot = choose(repository.snapshots(), None)
+        snapshot = identity.latest(volume, repository)
         done.snapshot, done.snapshot_time = snapshot.id, snapshot.time
         scratch.require_space(top, repository.size_of(snapshot))
         events.note(f"Restoring the snapshot {snapshot.described} to {top}.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from ppmctl import files
 from ppmctl.access import accounts, audit_log, credential_files, nginx_htpasswd
 from ppmctl.access.account import Actor
-from ppmctl.backup import content, restore
+from ppmctl.backup import content, identity, restore
 from ppmctl.backup.restic import Repository
 from ppmctl.backup.snapshot import choose
 from ppmctl.distributions.environment_revision import PREFIX, normalise
@@ -70,7 +70,7 @@ def project(store: Store, repository: Repository, actor: Actor, name: str, *, wa
     volume = store.volume
     content.require_truth(volume)
     volume.project(name)  # a valid name
-    snapshot = choose(repository.snapshots(), wanted)
+    snapshot = choose(repository.snapshots(), wanted, index=identity.of(volume).index)
     only = (f"/packages/{name}", f"/quarantine/{name}")
     new = restore.fetch(volume, repository, snapshot, only=only)
     try:
@@ -182,7 +182,7 @@ def credentials(
             f"{volume.root} has credentials, which a restore would replace; nothing was changed.",
             hint="To back them up and then replace them: --force. What was revoked since would work again.",
         )
-    snapshot = choose(repository.snapshots(), wanted)
+    snapshot = choose(repository.snapshots(), wanted, index=identity.of(volume).index)
     before = restore.save(volume, repository) if content.has_credentials(volume) else ""
     only = (f"/{volume.credentials.name}", f"/{volume.first_credential.name}", f"/{volume.first_netrc.name}")
     new = restore.fetch(volume, repository, snapshot, only=only)

@@ -19,11 +19,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ppmctl.backup.snapshot import BEFORE, TAG, Keep, Snapshot, Summary, read_removed, read_snapshots, read_summary
+from ppmctl.backup.snapshot import (
+    BEFORE,
+    TAG,
+    Keep,
+    Series,
+    Snapshot,
+    Summary,
+    read_removed,
+    read_snapshots,
+    read_summary,
+)
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
 from ppmctl.secret import Secret, masked
 
-_HOST = "ppm"  # of all snapshots: an index is the same index on another machine, and containers have random names
+_HOST = "ppm"  # of all snapshots: containers have random names, and only that of the same host is compared with
 _TIMEOUT = 24 * 3600.0  # seconds of one run
 _ENDS_WITHIN = 15.0  # seconds after a signal; then it is killed
 _WAITS, _AGAIN = 600.0, 3.0  # seconds that another user of the repository is waited for, and between two attempts
@@ -94,14 +104,16 @@ class Repository:
         printed = self._run("backup", *options, *(f"--tag={','.join(tags)}",), ".", folder=folder)
         return read_summary(printed)
 
-    def forget(self, keep: Keep) -> int:
+    def forget(self, keep: Keep, series: Series) -> int:
         """Remove snapshots that are not to be kept, and the data that only they have; return their number.
 
-        Those of what a restore replaced are kept for BEFORE_DAYS.
+        Those of other volumes stay, and for BEFORE_DAYS also what a restore replaced.
         """
-        options = ("--prune", "--json", "--tag", TAG, "--group-by", "tags", "--keep-tag", BEFORE)
+        tags = ",".join((TAG, *Series(volume=series.volume).tags))
+        options = ("--prune", "--json", "--tag", tags, "--group-by", "tags", "--keep-tag", BEFORE)
         removed = read_removed(self._run("forget", *options, *keep.options()))
-        expired = [snapshot.id for snapshot in self.snapshots() if snapshot.is_expired(datetime.now(UTC))]
+        now, snapshots = datetime.now(UTC), self.snapshots()
+        expired = [each.id for each in snapshots if each.volume == series.volume and each.is_expired(now)]
         if expired:
             self._run("forget", "--prune", *expired)
         return removed + len(expired)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ppmctl import events, files
 from ppmctl.access import accounts, audit_log, credential_files, nginx_htpasswd
 from ppmctl.access.account import Actor
-from ppmctl.backup import content, create, scratch, staging
+from ppmctl.backup import content, create, identity, scratch, staging
 from ppmctl.backup.restic import Repository
 from ppmctl.backup.snapshot import Keep, Snapshot, choose
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
@@ -67,14 +67,16 @@ def restore(volume: Volume, repository: Repository, actor: Actor, *, wanted: str
     if interrupted is not None:
         step, done = interrupted
         events.note(f"Completing the restore of the snapshot {done.snapshot}, which was interrupted.")
-        return _replace(volume, actor, step, replace(done, completed=True), began)
+        done = _replace(volume, actor, step, replace(done, completed=True), began)
+        identity.record(volume, repository, "")
+        return done
     found = "projects" if content.has_projects(volume) else "users" if content.has_users(volume) else ""
     if found and not force:
         raise PpmError(
             f"{volume.root} has {found}, which a restore would replace; nothing was changed.",
             hint="To back it up and then replace it: --force. To bring back one project: --project NAME",
         )
-    snapshot = choose(repository.snapshots(), wanted)
+    snapshot = choose(repository.snapshots(), wanted, index=identity.of(volume).index)
     before = save(volume, repository) if found or content.has_credentials(volume) else ""
     fetched = _fetch_whole(volume, repository, snapshot)
     done = Restored(
@@ -86,7 +88,9 @@ def restore(volume: Volume, repository: Repository, actor: Actor, *, wanted: str
         problems=tuple(fetched.problems),
         before=before,
     )
-    return _replace(volume, actor, "clear", done, began)
+    done = _replace(volume, actor, "clear", done, began)
+    identity.record(volume, repository, "")
+    return done
 
 
 def save(volume: Volume, repository: Repository) -> str:

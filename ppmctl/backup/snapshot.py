@@ -8,12 +8,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ppmctl.errors import NOT_SUCH_JSON, PpmError
+from ppmctl.errors import NOT_SUCH_JSON, PpmError, some
 
 TAG = "ppm"  # of every snapshot of an index
 BEFORE = "before-restore"  # and of those of what a restore replaced
 BEFORE_DAYS = 90  # for which the latter are kept
 _SHORT = 8  # characters of an id that restic shows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """The snapshots of one index that one volume made, by the ids of both; "" is none, as before there were ids.
+
+    `since` is when the volume got its id: its first snapshots are removed later.
+    """
+
+    index: str = ""
+    volume: str = ""
+    since: str = ""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(f"{name}-{value}" for name, value in vars(self).items() if value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +45,21 @@ class Snapshot:
         """Return whether it is a backup, and not what a restore replaced."""
         return BEFORE not in self.tags
 
+    @property
+    def index(self) -> str:
+        return self._tagged("index-")
+
+    @property
+    def volume(self) -> str:
+        return self._tagged("volume-")
+
+    @property
+    def series(self) -> Series:
+        return Series(index=self.index, volume=self.volume, since=self._tagged("since-"))
+
+    def _tagged(self, prefix: str) -> str:
+        return next((tag.removeprefix(prefix) for tag in self.tags if tag.startswith(prefix)), "")
+
     def is_expired(self, now: datetime) -> bool:
         """Return whether it is what a restore replaced, and so old that it is no longer kept."""
         return not self.is_backup and datetime.fromisoformat(self.time) < now - timedelta(days=BEFORE_DAYS)
@@ -42,7 +73,7 @@ class Snapshot:
         return f"{self.id} of {self.time[:19]}"
 
     def to_json(self) -> dict[str, str]:
-        return {"id": self.id, "time": self.time, "kind": self.kind}
+        return {"id": self.id, "time": self.time, "kind": self.kind, "index": self.index, "volume": self.volume}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +142,38 @@ def read_removed(printed: str) -> int:
         return 0
 
 
-def choose(snapshots: Sequence[Snapshot], wanted: str | None) -> Snapshot:
-    """Return the snapshot whose id starts with `wanted`, or the latest backup. Raise PpmError."""
+def choose(snapshots: Sequence[Snapshot], wanted: str | None, *, index: str = "") -> Snapshot:
+    """Return the snapshot whose id starts with `wanted`, or the latest backup, of the `index` if it has one.
+
+    Raise PpmError, also if the latest one may be the wrong one: others are of another index, or of a volume that was
+    backed up while the latest one's was too.
+    """
     if not wanted or wanted == "latest":
-        backups = [snapshot for snapshot in snapshots if snapshot.is_backup]
-        if not backups:
-            raise PpmError("There is no backup in this repository.", hint="The first one: ppmctl backup create")
-        return backups[-1]
+        return _latest([snapshot for snapshot in snapshots if snapshot.is_backup], index)
     found = [snapshot for snapshot in snapshots if snapshot.id.startswith(wanted[:_SHORT])]
     if len(found) != 1:
         what = "several snapshots" if found else "no snapshot"
         raise PpmError(f"There is {what} {wanted!r} in this repository.", hint="All of them: ppmctl backup list")
     return found[0]
+
+
+def _latest(backups: Sequence[Snapshot], index: str) -> Snapshot:
+    if not backups:
+        raise PpmError("There is no backup in this repository.", hint="The first one: ppmctl backup create")
+    own = [each for each in backups if index and each.index == index]
+    backups = own or [each for each in backups if each.index] or backups
+    latest = backups[-1]
+    began = latest.series.since
+    others = {
+        each.series: each
+        for each in backups
+        if each.series != latest.series and (each.index != latest.index or each.time > began)
+    }
+    if others:
+        listed = some([f"{each.described} from {each.volume}" for each in (latest, *others.values())])
+        what = "indexes" if any(each.index != latest.index for each in others.values()) else "machines"
+        raise PpmError(
+            f"The repository has backups of several {what}, and the latest one may be the wrong one: {listed}.",
+            hint="Choose one of `ppmctl backup list`: --snapshot ID (with restore.yml: -e ppm_snapshot=ID)",
+        )
+    return latest

@@ -116,17 +116,20 @@ def _backup_command(command: Callable[..., Answer]) -> Any:
 @click.option("--keep-daily", type=click.IntRange(0), default=0, help="Keep the last snapshot of so many days.")
 @click.option("--keep-weekly", type=click.IntRange(0), default=0, help="Keep the last snapshot of so many weeks.")
 @click.option("--keep-monthly", type=click.IntRange(0), default=0, help="Keep the last snapshot of so many months.")
+@click.option("--force", is_flag=True, help="Store it, although the repository has only backups of another index.")
 @_backup_command
-def create(root: Path, opening: _Opening, keep_daily: int, keep_weekly: int, keep_monthly: int) -> Answer:
+def create(
+    root: Path, opening: _Opening, keep_daily: int, keep_weekly: int, keep_monthly: int, force: bool
+) -> Answer:
     """Store the volume as a new snapshot; a server may be running.
 
-    The first backup makes the repository. With a --keep option, snapshots that none of them keeps are then removed;
-    without any, all are kept. The result is recorded for `ppmctl health`, metrics and webhooks.
+    The first backup makes the repository. With a --keep option, snapshots of this volume that none of them keeps are
+    then removed; without any, all are kept. The result is recorded for `ppmctl health`, metrics and webhooks.
     """
     keep = Keep(daily=keep_daily, weekly=keep_weekly, monthly=keep_monthly)
     volume = open_volume(root)
     with creation.only_one(volume) as lock, recording.recorded(volume, actor(), operation_result.BACKUP) as report:
-        done = creation.create(volume, opening.repository(volume).holding(lock), keep=keep)
+        done = creation.create(volume, opening.repository(volume).holding(lock), keep=keep, force=force)
         report.figures |= done.figures()
         report.detail = f"snapshot {done.snapshot}: {done.files} files, {output.size(done.bytes_added)} new"
 
@@ -143,10 +146,9 @@ def create(root: Path, opening: _Opening, keep_daily: int, keep_weekly: int, kee
 def list_(root: Path, opening: _Opening) -> Answer:
     """Print the snapshots in the repository, the oldest first."""
     snapshots = opening.repository(find_volume(root, may_be_missing=True)).snapshots()
-    rows = [(each.id, output.moment(each.time), each.kind) for each in snapshots]
-    return Answer(
-        {"snapshots": [each.to_json() for each in snapshots]}, lambda: output.table(("ID", "TIME", "KIND"), rows)
-    )
+    rows = [(each.id, output.moment(each.time), each.kind, each.index, each.volume) for each in snapshots]
+    columns = ("ID", "TIME", "KIND", "INDEX", "VOLUME")
+    return Answer({"snapshots": [each.to_json() for each in snapshots]}, lambda: output.table(columns, rows))
 
 
 @backup.command()

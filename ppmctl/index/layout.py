@@ -126,7 +126,9 @@ class Volume:
     operations = _Below("operations")  # see ppmctl.index.operation_result
     backup = _Below("backup")  # see ppmctl.backup: what follows, restic's cache, and drills
     staging = _Below("backup", "staging")
-    repositories = _Below("backup", "repositories")  # those that have had a backup
+    repositories = _Below("backup", "repositories")  # those that have had a backup, and its last snapshot
+    index_id = _Below("index-id")  # see ppmctl.backup.identity
+    volume_id = _Below("backup", "volume-id")
     restoring = _Below("backup", "restore")  # the files of a restore before they are moved, and those it replaced
     restore_step = _Below("backup", "restore", "step")  # exists while a restore replaces files
     backup_lock = _Below("locks", "backup")

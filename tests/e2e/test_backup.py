@@ -456,8 +456,9 @@ def test_what_a_backup_stores_keeps_and_says(own: Backups) -> None:
     second = own.json("create", "--keep-daily", "1")
     assert (second["snapshots_removed"], second["files"]) == (1, first["files"] + 1)  # the result of the first
     assert second["bytes_added"] < first["bytes"] / 4
-    # what a restore of another test replaced is there too
-    listed = [each["id"] for each in own.json("list")["snapshots"] if each["kind"] == "backup"]
+    # with those of the volume that it was restored from, and of what a restore of another test replaced
+    name = (own.root / "backup" / "volume-id").read_text().split()[0]
+    listed = [each["id"] for each in own.json("list")["snapshots"] if each["volume"] == name]
     assert listed == [second["snapshot"]]
     result = own.result("backup")
     assert result["succeeded"] is True
@@ -481,6 +482,48 @@ def test_a_repository_that_vanished_is_not_made_again(own: Backups) -> None:
     assert "is missing, and it has had backups" in own.run("create", expect=1)
     assert not Path(own.location).exists()
     assert "There is no backup repository" in own.run("list", expect=1)
+
+
+def test_another_index_is_not_added_to_a_repository_by_mistake(own: Backups, tmp_path: Path) -> None:
+    """As by the timer of a new host, before its volume was restored: the empty index would be the latest backup."""
+    empty = tmp_path / "empty"
+    ppmctl("init", "--root", str(empty))
+    before = own.json("list")
+    printed = own.run("create", root=empty, expect=1)
+    assert "has backups of another index and none of this one; nothing was stored" in printed
+    assert "ppmctl backup restore" in printed
+    assert own.json("list") == before
+    own.run("create", "--force", root=empty)
+    own.run("create", root=empty)
+    own.run("create")
+    assert len({each["index"] for each in own.json("list")["snapshots"] if each["kind"] == "backup"}) == 2
+    assert "several indexes" in own.run("restore", root=tmp_path / "new", expect=1)
+    assert own.json("restore", "--force")["projects"] == 7
+    assert own.json("restore", "--force", root=empty)["projects"] == 0
+
+
+def test_a_restored_volume_continues_the_index_and_not_the_other_snapshots(own: Backups, tmp_path: Path) -> None:
+    """A replaced host needs nothing else; after a rehearsal the latest of both machines has to be chosen."""
+    first, other = own.json("create")["snapshot"], tmp_path / "other"
+    assert own.json("restore", root=other)["snapshot"] == first
+    assert (other / "index-id").read_text() == (own.root / "index-id").read_text()
+    assert own.json("create", "--keep-daily", "1", root=other)["snapshots_removed"] == 0
+    assert own.json("drill", "--sample", "0", root=other)["snapshot"] != first
+    last = own.json("create", "--keep-daily", "1")["snapshot"]
+    assert "several machines" in own.run("restore", root=tmp_path / "new", expect=1)
+    assert own.json("drill", "--sample", "0")["snapshot"] == last
+    assert own.json("restore", "--snapshot", last, root=tmp_path / "new")["projects"] == 7
+
+
+def test_a_drill_fails_if_the_latest_backup_is_not_that_of_this_volume(own: Backups, tmp_path: Path) -> None:
+    """A copy of the volume, with its ids, backs up on another machine."""
+    made_here, copy = own.json("create")["snapshot"], tmp_path / "copy"
+    shutil.copytree(own.root, copy)
+    made_there = own.json("create", root=copy)["snapshot"]
+    printed = own.run("drill", "--sample", "0", expect=1)
+    assert f"is {made_there} of " in printed
+    assert f", and not {made_here}, which it made last" in printed
+    assert own.result("drill")["succeeded"] is False
 
 
 def test_only_one_backup_runs_at_a_time(own: Backups) -> None:

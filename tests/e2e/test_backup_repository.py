@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from ppmctl.backup.restic import Repository
-from ppmctl.backup.snapshot import BEFORE, BEFORE_DAYS, TAG, Keep
+from ppmctl.backup.snapshot import BEFORE, BEFORE_DAYS, TAG, Keep, Series
 from ppmctl.errors import PpmError
 from ppmctl.secret import Secret
 
+OWN = Series(index="i", volume="here")
 PASSWORD = "correct horse battery staple"
 
 
@@ -44,13 +45,28 @@ def back_up(staged: Path, *tags: str, days_ago: float = 0) -> None:
 
 def test_what_restores_replaced_is_kept_for_90_days(repository: Repository, staged: Path) -> None:
     """Two of one day too; backups follow their own rules."""
-    back_up(staged, TAG, BEFORE, days_ago=BEFORE_DAYS + 1)
+    back_up(staged, TAG, *OWN.tags, BEFORE, days_ago=BEFORE_DAYS + 1)
     for days_ago in (BEFORE_DAYS - 1, 0.001, 0):
-        back_up(staged, TAG, BEFORE, days_ago=days_ago)
+        back_up(staged, TAG, *OWN.tags, BEFORE, days_ago=days_ago)
     for _ in range(3):
-        repository.backup(staged, tags=[TAG])
-    assert repository.forget(Keep(daily=1)) == 3
+        repository.backup(staged, tags=[TAG, *OWN.tags])
+    assert repository.forget(Keep(daily=1), OWN) == 3
     assert [snapshot.kind for snapshot in repository.snapshots()] == [BEFORE, BEFORE, BEFORE, "backup"]
+
+
+def test_snapshots_of_another_volume_are_never_removed(repository: Repository, staged: Path) -> None:
+    """It may be the live index, and this one a machine on which a restore was rehearsed."""
+    others = [(), Series(index="i", volume="live").tags, Series(index="j", volume="other").tags]
+    for tags in others:
+        back_up(staged, TAG, *tags, BEFORE, days_ago=BEFORE_DAYS + 1)
+        repository.backup(staged, tags=[TAG, *tags])
+        repository.backup(staged, tags=[TAG, *tags])
+    for _ in range(2):
+        repository.backup(staged, tags=[TAG, *OWN.tags])
+    assert repository.forget(Keep(daily=1), OWN) == 1
+    left = [snapshot.series for snapshot in repository.snapshots()]
+    assert left.count(OWN) == 1
+    assert len(left) == 3 * len(others) + 1
 
 
 @pytest.mark.parametrize("removable", [True, False])

@@ -7,6 +7,7 @@ import pytest
 from ppmctl.backup.restic import _is_locked, _line, reason
 from ppmctl.backup.snapshot import (
     Keep,
+    Series,
     Snapshot,
     Summary,
     choose,
@@ -60,6 +61,44 @@ def test_the_latest_backup_is_no_copy_of_what_a_restore_replaced() -> None:
             choose([backup, replaced], wanted)
     with pytest.raises(PpmError, match="no backup"):
         choose([replaced], None)
+
+
+def of(index: str, volume: str, *times: str) -> list[Snapshot]:
+    """Return a volume's backups, with the time and the volume in the id; the first one is no longer there."""
+    since, *times = times
+    tags = ("ppm", *Series(index=index, volume=volume, since=since).tags)
+    return [Snapshot(id=f"{time}{volume}", time=time, tags=tags) for time in times]
+
+
+def by_time(*several: list[Snapshot]) -> list[Snapshot]:
+    return sorted((each for snapshots in several for each in snapshots), key=lambda each: each.time)
+
+
+def test_the_latest_backup_of_an_index_that_moved_is_that_of_its_last_volume() -> None:
+    unnamed = [Snapshot(id="old", time="0", tags=("ppm",))]
+    moved = by_time(unnamed, of("i", "lost", "1", "2"), of("i", "new", "3", "4", "5"))
+    for index in ("i", "", "empty"):
+        assert choose(moved, None, index=index).id == "5new"
+    assert choose(unnamed, None).id == "old"
+    assert (moved[-1].index, moved[-1].volume, unnamed[0].index) == ("i", "new", "")
+
+
+@pytest.mark.parametrize("index", ["i", ""])
+def test_it_has_to_be_chosen_if_two_machines_back_up_one_index(index: str) -> None:
+    """As a machine on which a restore was rehearsed, and which goes on."""
+    both = by_time(of("i", "live", "1", "5"), of("i", "copy", "2", "6"))
+    with pytest.raises(PpmError, match=r"several machines.*6copy of 6 from copy, 5live of 5 from live") as error:
+        choose(both, None, index=index)
+    assert "--snapshot ID" in error.value.hint
+    assert choose(both, "5live", index=index).time == "5"
+
+
+def test_it_has_to_be_chosen_if_there_are_several_indexes_and_none_is_this_one() -> None:
+    several = by_time(of("i", "one", "1", "2"), of("j", "two", "2", "3"))
+    assert (choose(several, None, index="i").id, choose(several, None, index="j").id) == ("2one", "3two")
+    for index in ("", "empty"):
+        with pytest.raises(PpmError, match="several indexes"):
+            choose(several, None, index=index)
 
 
 def test_removed_snapshots_are_counted_before_the_text_that_old_releases_print() -> None:
