@@ -177,8 +177,6 @@ def _projects(written: list[str]) -> tuple[str, ...]:
     globs = tuple(dict.fromkeys(map(name_glob.normalise, written)))
     if not all(map(_GLOB.fullmatch, globs)):
         raise ValueError(written)
-    if reason := name_glob.excess(globs):
-        raise UsageError(f"A list of projects has {reason}.")
     return globs
 
 

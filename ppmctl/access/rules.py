@@ -85,8 +85,8 @@ def require_live(entry: Access) -> None:
 def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
     """Return the credentials that limit the new `token`.
 
-    On the server host a missing owner is created, and one that has only tokens gets the token's rights.
-    Raise UsageError if it would have too many patterns.
+    On the server host a missing owner is created, and one that has only tokens gets the token's rights: the patterns
+    of all of them together have no limit.
     """
     owner = change.access.get(token.owner)
     if actor.access is not None:
@@ -105,8 +105,8 @@ def holders_of(change: Change, actor: Actor, token: Access) -> list[Access]:
         wider = replace(
             owner,
             role=max(owner.role, token.role, key=ROLES.index),
-            projects=require_few([*owner.projects, *token.projects]) if is_scoped else (),
-            reads=require_few([*owner.reads, *token.reads]) if owner.reads and token.reads else (),
+            projects=tuple(dict.fromkeys([*owner.projects, *token.projects])) if is_scoped else (),
+            reads=tuple(dict.fromkeys([*owner.reads, *token.reads])) if owner.reads and token.reads else (),
         )
         change.put(wider)
     return [change.access[token.owner]]
@@ -213,12 +213,7 @@ def check_projects(globs: Iterable[str]) -> tuple[str, ...]:
         if reason := name_glob.problem(glob):
             raise UsageError(f"{glob[:80]!r} is not a name of projects, such as acme-*: {reason}.")
         checked.append(name_glob.normalise(glob))
-    return require_few(checked)
-
-
-def require_few(globs: Iterable[str]) -> tuple[str, ...]:
-    """Return the globs, each once. Raise UsageError for too many patterns."""
-    distinct = tuple(dict.fromkeys(globs))
+    distinct = tuple(dict.fromkeys(checked))
     if reason := name_glob.excess(distinct):
         raise UsageError(
             f"A list of projects has {reason}.",

@@ -201,7 +201,6 @@ def test_an_entry_with_a_glob_that_matches_no_name_still_works(volume: Volume) -
         "ops: {role: publisher, expires: 2999-99-99}",
         "ops: {role: publisher, disabled: !!bool maybe}",
         "ops: {role: publisher, note: " + "[" * 100 + "]" * 100 + "}",
-        f"ops: {{role: publisher, reads: {[f'a{number}*' for number in range(51)]}}}",
     ],
 )
 def test_an_invalid_entry_has_no_rights(volume: Volume, written: str) -> None:
