@@ -13,7 +13,7 @@ from typing import Any
 
 from ppmctl import files
 from ppmctl.backup import content, identity, staging
-from ppmctl.backup.restic import NoRepository, Repository
+from ppmctl.backup.restic import Locked, NoRepository, Repository
 from ppmctl.backup.snapshot import BEFORE, TAG, Keep
 from ppmctl.errors import EXIT_BUSY, PpmError
 from ppmctl.index.layout import Volume
@@ -27,7 +27,10 @@ class Busy(PpmError):
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """A backup that was made: its files and bytes, the bytes that were new, and the number of removed snapshots."""
+    """A backup that was made: its files and bytes, the bytes that were new, and the number of removed snapshots.
+
+    `note` is why none was removed, or "".
+    """
 
     snapshot: str
     files: int
@@ -36,9 +39,10 @@ class Created:
     snapshots_removed: int
     seconds: float
     repository: str
+    note: str = ""
 
     def figures(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "note"}
 
 
 @contextlib.contextmanager
@@ -92,10 +96,12 @@ def create(
         stored = repository.backup(folder, tags=tags)
     if not before_restore:
         identity.record(volume, repository, stored.snapshot)
-    removed = 0
+    removed, note = 0, ""
     if keep.options():
         try:
             removed = repository.forget(keep, series)
+        except Locked as exc:  # the backup is good, and the next one removes them
+            note = f"old snapshots stay until the next backup: {exc.message}"
         except PpmError as exc:
             message = f"The snapshot {stored.snapshot} was made, but old ones can't be removed: {exc.message}"
             raise PpmError(message, hint=exc.hint) from exc
@@ -107,6 +113,7 @@ def create(
         snapshots_removed=removed,
         seconds=round(time.monotonic() - began, 2),
         repository=repository.shown,
+        note=note,
     )
 
 

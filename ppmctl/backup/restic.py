@@ -55,6 +55,10 @@ class NoRepository(PpmError):
     """There is no repository at this location, or it can't be reached."""
 
 
+class Locked(PpmError):
+    """Another process, such as a drill or `backup verify`, has locked the repository for too long."""
+
+
 class Repository:
     """A restic repository.
 
@@ -216,7 +220,7 @@ class Repository:
             return NoRepository(message, hint="The first backup makes it: ppmctl backup create")
         if _is_locked(code, errors):
             message = f"Another process has locked the repository {self.shown}: {words}"
-            return PpmError(message, hint="If no other backup is running: restic unlock")
+            return Locked(message, hint="If no other backup is running: restic unlock")
         hint = "To look for damage: ppmctl backup verify" if command == "restore" else ""
         return PpmError(f"restic {command} failed for {self.shown}: {words}", hint=hint)
 

@@ -132,11 +132,13 @@ def create(
         done = creation.create(volume, opening.repository(volume).holding(lock), keep=keep, force=force)
         report.figures |= done.figures()
         report.detail = f"snapshot {done.snapshot}: {done.files} files, {output.size(done.bytes_added)} new"
+        report.detail += f"; {done.note}" if done.note else ""
 
     def show() -> None:
         output.data(f"Snapshot {done.snapshot} of {volume.root} is in {done.repository}.")
         new = f"{output.size(done.bytes)} in {output.count(done.files, 'file')}, {output.size(done.bytes_added)} new"
         output.say(f"{new}, in {done.seconds:.0f} seconds; {done.snapshots_removed} old snapshots removed.")
+        output.say(*([f"note  {done.note}"] if done.note else []))
 
     return Answer(done, show)
 

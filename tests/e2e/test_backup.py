@@ -31,8 +31,10 @@ from support.volume_view import View
 from support.volumes import reachable
 
 from ppmctl import files
+from ppmctl.backup import create
 from ppmctl.backup.restic import Repository
-from ppmctl.backup.snapshot import TAG
+from ppmctl.backup.snapshot import TAG, Keep
+from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
 
 
@@ -472,6 +474,31 @@ def test_what_a_backup_stores_keeps_and_says(own: Backups) -> None:
     own.password_file.unlink()
     assert "can't be read: No such file" in own.run("create", expect=1)
     assert own.result("backup")["last_success"] == result["finished"]
+
+
+def test_a_backup_succeeds_if_only_the_removal_of_old_ones_waits_for_a_lock(
+    own: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while `backup verify` reads all data. The next backup removes what this one left."""
+    monkeypatch.setattr("ppmctl.backup.restic._WAITS", 0.0)
+    locked, programs = tmp_path / "locked", tmp_path / "bin"
+    programs.mkdir()
+    refusal = 'echo "unable to create lock: repository is already locked by PID 1" >&2; exit 1'
+    (programs / "restic").write_text(
+        f'#!/bin/sh\n[ -e {locked} ] && [ "$1" = forget ] && {{ {refusal}; }}\nexec {shutil.which("restic")} "$@"\n'
+    )
+    (programs / "restic").chmod(0o755)
+    environ = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    repository = Repository(own.location, Secret(PASSWORD), cache=None, environ=environ)
+    volume, keep = Volume(root=own.root, storage=""), Keep(daily=1)
+    create.create(volume, repository, keep=keep)
+    locked.touch()
+    done = create.create(volume, repository, keep=keep)
+    assert done.note.startswith("old snapshots stay until the next backup: Another process has locked")
+    assert "note" not in done.figures()
+    locked.unlink()
+    done = create.create(volume, repository, keep=keep)
+    assert (done.snapshots_removed, done.note) == (2, "")
 
 
 def test_a_repository_that_vanished_is_not_made_again(own: Backups) -> None:
