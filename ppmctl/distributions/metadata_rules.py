@@ -15,6 +15,8 @@ from packaging.metadata import RawMetadata
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from ppmctl.secret import masked
+
 NEWEST = KNOWN_VERSIONS[-1]
 
 _MOST_FAULTS = 10  # that are looked for in a file
@@ -85,7 +87,7 @@ def _faults(metadata: bytes, raw: RawMetadata) -> Iterator[Fault]:
     for text in raw.get("requires_dist", ()):
         if problem := _problem(text):
             head, semicolon, marker = text.partition(";")
-            reason = f"its Requires-Dist is {text[:_SHOWN]!r}, and not a requirement (PEP 508): {problem}"
+            reason = f"its Requires-Dist is {masked(text)[:_SHOWN]!r}, and not a requirement (PEP 508): {problem}"
             yield Fault(reason=reason, is_tolerated=not _problem(_modern(head) + semicolon + marker))
 
 

@@ -37,7 +37,7 @@ _ARCHIVES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".ta
 def requirement(text: str) -> Requirement:
     """Return the requirement (PEP 508). Raise UsageError if it is invalid or can't be in a shared environment."""
     text = text.strip()
-    shown = masked(text[:MAX_REQUIREMENT])
+    shown = masked(text)
     if len(text) > MAX_REQUIREMENT:
         raise UsageError(f"{shown[:60]!r}… is too long for a requirement.")
     if reason := _meaning(text):

@@ -43,7 +43,7 @@ def parse(text: str, *, where: str = "") -> Requirement:
         raise UsageError(_at(where, "An empty text is not a requirement."))
     longest = shareable.MAX_REQUIREMENT
     if len(stripped) > longest or not stripped.isprintable():
-        shown = one_line(masked(stripped[:longest]))[:80]
+        shown = one_line(masked(stripped))[:80]
         raise UsageError(_at(where, f"A requirement is a line of up to {longest} characters, unlike {shown!r}."))
     try:
         parsed = metadata_rules.parsed(stripped)

@@ -103,6 +103,11 @@ def test_clients_read_the_metadata_of_an_sdist_from_2_2_on() -> None:
         assert fault.is_tolerated is is_tolerated, version
 
 
+def test_of_a_secret_in_a_url_no_part_is_shown() -> None:
+    (fault,) = found(requires_dist=f"bar @ https://{'s3cret' * 100}@x.test/bar.whl and more")
+    assert "'bar @ https://***@x.test/bar.whl and more'" in fault.reason
+
+
 def test_not_all_faults_are_listed() -> None:
     text = wheels.metadata("x", "1.0").replace(b"\n\n", b"\nRequires-Dist: >\n" * 10_000 + b"\n", 1)
     assert len(faults(text, parse_email(text)[0], is_sdist=False)) < 100

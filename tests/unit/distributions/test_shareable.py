@@ -211,6 +211,13 @@ def test_a_url_with_a_secret_is_refused_without_repeating_it(url: str) -> None:
     assert "s3cret" not in refused.value.message
 
 
+@pytest.mark.parametrize("secret", ["s3cret" * 400, "s3cret" * 5_000, f"u:{'s3cret' * 5_000}"])
+def test_of_a_requirement_that_is_too_long_no_part_of_a_secret_is_shown(secret: str) -> None:
+    with pytest.raises(UsageError, match="too long") as refused:
+        requirement(f"a @ https://{secret}@x.test/a.whl")
+    assert "s3cret" not in refused.value.message + refused.value.hint
+
+
 @given(st.text("ab/.#-$%{}@:\\ ", max_size=12))
 def test_no_refused_line_is_accepted_with_more_around_it(text: str) -> None:
     """Whatever is accepted as a part of a URL has none of the signs that a requirements.txt gives a meaning to."""

@@ -57,6 +57,7 @@ def test_an_error_has_a_mark_below_the_wrong_character(typed: str, at: str) -> N
     "typed",
     [
         *("", "  ", "a" * 3000, "x\x1b[31m", "x @ https://u:secret@host/x.whl", "x @ https://secret@host/x.whl"),
+        *(f"x @ https://{'secret' * length}@host/x" for length in (400, 5_000)),
         *("x @ git+ssh://git:secret@host/x", "x @ https://[/x", f"x; {'(' * 950}os_name=='a'{')' * 950}"),
     ],
 )
