@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ppmctl import events
-from ppmctl.errors import PpmError
+from ppmctl.errors import PpmError, some
 from ppmctl.index import fetched, project_folder
 from ppmctl.index.difference import LOST, REBUILD, Difference
 from ppmctl.index.layout import ATTESTATIONS, METADATA, Volume
@@ -24,9 +24,9 @@ from ppmctl.storage.head import Head, Version
 # an upload writes its files before the head that names them; none takes so long, even if clocks differ
 STRAY_AFTER = timedelta(days=1)
 NO_HEAD = "has files, and the bucket has no head of the project"
+RESTORE_HEAD = "restore the bucket's earlier version of it"
 NO_HEAD_REPAIR = (
-    "an upload failed, or the head was lost: restore the bucket's earlier version of it, or on a node that has the"
-    " project: ppmctl index rebuild"
+    f"an upload failed, or the head was lost: {RESTORE_HEAD}, or on a node that has the project: {REBUILD}"
 )
 HASHES = {"": "sha256", METADATA: "core-metadata", ATTESTATIONS: "attestations"}  # by suffix, in a record
 _AT_ONCE = 8  # projects
@@ -64,13 +64,24 @@ def strays(bucket: Bucket, project: str, head: Head) -> list[Listed]:
     return [each for each in bucket.listing(keys.packages(project)) if each.key not in named and each.modified < old]
 
 
-def may_write_again(bucket: Bucket, project: str, noted: Head) -> bool:
-    """Return whether a lost head may be written as a node noted it: the bucket has all that it names, and no more.
+def lost_head(bucket: Bucket, project: str, noted: Head) -> Difference:
+    """Return that the bucket lost a head, and what repairs it: `index rebuild` here, if the bucket has all that this
+    node noted, and no more.
 
-    Another node has published since what is there besides, and removed what is not there.
+    Another node may have published what is there besides, and removed what is not there.
     """
     named = {key for _suffix, _filename, key in named_objects(project, noted)}
-    return named == set(bucket.keys(keys.packages(project)))
+    present = set(bucket.keys(keys.packages(project)))
+    repair = REBUILD
+    if present - named:
+        others = some(sorted(present - named))
+        repair = f"another node has published {others}, or an upload failed: {RESTORE_HEAD}, or there: {REBUILD}"
+    elif named - present:
+        repair = (
+            f"the bucket lacks {some(sorted(named - present))} too: {RESTORE_HEAD}, or if no node has removed that,"
+            f" copy it to the bucket from the folder packages/{project} of a node, and there: {REBUILD}"
+        )
+    return Difference(where=keys.head(project), what="is missing in the bucket", repair=repair)
 
 
 def named_objects(project: str, head: Head) -> Iterator[tuple[str, str, str]]:
@@ -104,18 +115,17 @@ def _project(
     try:
         version = heads.read(bucket, project)
     except heads.BrokenHead as exc:
-        hint = "restore the bucket's earlier version of it"
-        return None, [Difference(where=keys.head(project), what=exc.message, repair=hint)]
+        return None, [Difference(where=keys.head(project), what=exc.message, repair=RESTORE_HEAD)]
     found = []
     if version is not None:
         if not is_named:
             found.append(Difference(where=keys.names(keys.shard(project)), what=f"does not have {project}"))
         found += _objects(store.volume, bucket, project, version.head, hashes=hashes)
         found += _folder(store, mirror, project, version)
-    elif (noted := mirror.applied(project)) and may_write_again(bucket, project, noted.head):
-        found.append(Difference(where=keys.head(project), what="is missing in the bucket", repair=REBUILD))
+    elif noted := mirror.applied(project):
+        found.append(lost_head(bucket, project, noted.head))
     left = strays(bucket, project, version.head if version else Head())
-    if version is None and is_named:
+    if version is None and (is_named or found):
         if left and not found:
             found.append(Difference(where=keys.packages(project), what=NO_HEAD, repair=NO_HEAD_REPAIR))
         return version, found

@@ -10,13 +10,14 @@ from threading import Lock
 from ppmctl import events
 from ppmctl.errors import PpmError
 from ppmctl.index import bucket_check
+from ppmctl.index.difference import REBUILD
 from ppmctl.index.layout import Volume
 from ppmctl.index.mirror import Mirror
 from ppmctl.storage import head as heads
 from ppmctl.storage import keys
 from ppmctl.storage.bucket import Exists, Listed
 from ppmctl.storage.head import Head, Version
-from ppmctl.storage.names import SharedNames
+from ppmctl.storage.names import SharedNames, copied
 
 _AT_ONCE = 8  # projects
 
@@ -36,12 +37,13 @@ class BucketRepair:
     def run(self) -> None:
         """Repair all projects of the bucket. Raise Unavailable if it can't be asked."""
         projects = bucket_check.all_projects(self._bucket)
+        known = copied(self._volume.names)
         names = self._mirror.names()
         with events.progress("Bucket", len(projects), unit="projects") as step:
 
             def repaired(project: str) -> None:
                 try:
-                    self._project(project, is_named=project in names)
+                    self._project(project, is_named=project in names, was_named=project in known)
                 except (PpmError, OSError) as exc:
                     self.problems.append(f"{project}: {exc}")
                 step(1)
@@ -49,17 +51,23 @@ class BucketRepair:
             with ThreadPoolExecutor(_AT_ONCE) as threads:
                 list(threads.map(repaired, projects))
 
-    def _project(self, project: str, *, is_named: bool) -> None:
-        version = heads.read(self._bucket, project) or self._lost_head(project)
+    def _project(self, project: str, *, is_named: bool, was_named: bool) -> None:
+        version = heads.read(self._bucket, project)
+        if version is None and (noted := self._mirror.applied(project)):
+            lost = bucket_check.lost_head(self._bucket, project, noted.head)
+            if lost.repair != REBUILD:
+                self.problems.append(f"{lost.where} {lost.what}: {lost.repair}")
+                return
+            version = self._write_head(project, noted)
         strays = bucket_check.strays(self._bucket, project, version.head if version else Head())
         if version is not None:
             if not is_named:
-                SharedNames(self._bucket, self._volume.names).add(project)
+                SharedNames(self._bucket, self._volume.names).add(project, again=True)
                 self._note(self.written, keys.names(keys.shard(project)))
             self._mirror.forget(project)  # so that the whole folder is compared
             self._mirror.pull(project)
             self._objects(project, version.head)
-        elif is_named and strays:  # perhaps published: a name is written before the first head
+        elif (is_named or was_named) and strays:  # perhaps published: a name is written before the first head
             what = f"{keys.packages(project)} {bucket_check.NO_HEAD}"
             self.problems.append(f"{what}: {bucket_check.NO_HEAD_REPAIR}")
             return
@@ -78,18 +86,12 @@ class BucketRepair:
         if removed and (version := heads.read(self._bucket, project)) is not None:
             self._objects(project, version.head, among=removed)
 
-    def _lost_head(self, project: str) -> Version | None:
-        """Write a head that the bucket lost, as this node applied it last, and return it.
-
-        None if this node has none, or if another node has published or removed a file since.
-        """
-        noted = self._mirror.applied(project)
-        if noted is None or not bucket_check.may_write_again(self._bucket, project, noted.head):
-            return None
+    def _write_head(self, project: str, noted: Version) -> Version:
+        """Write a head that the bucket lost, as this node applied it last, and return the one that the bucket has."""
         try:
             tag = self._bucket.create(keys.head(project), noted.content)
         except Exists:
-            return heads.read(self._bucket, project)
+            return heads.read(self._bucket, project) or noted
         self._note(self.written, keys.head(project))
         return Version(head=noted.head, tag=tag, content=noted.content)
 

@@ -52,10 +52,13 @@ class SharedNames:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 files.write_atomic(self._folder / _MISSING, as_object(changed))
 
-    def add(self, project: str) -> bool:
-        """Add a name, unless it is known to be there; return False if it was."""
+    def add(self, project: str, *, again: bool = False) -> bool:
+        """Add a name, unless it is known to be there; return False if it was.
+
+        With `again` the bucket is asked first, because it may have lost the name.
+        """
         shard = keys.shard(project)
-        tag, names = self._known(shard)
+        tag, names = self._read(shard) if again else self._known(shard)
         for _ in range(_ATTEMPTS):
             if project in names:
                 return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -70,6 +71,32 @@ def test_a_lost_head_is_not_written_as_it_was_before_a_change_of_another_node(
     assert rebuilt(here).written == []
     assert bucket_of(here).read(keys.head("demo")) is None
     assert rebuilt(other).written == [keys.head("demo")]
+
+
+@pytest.mark.parametrize("names_are_lost", [False, True], ids=["named", "names lost too"])
+def test_nothing_is_removed_of_a_project_that_lost_its_head_and_a_file(
+    names_are_lost: bool, here: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node may have removed the file, so it is not published again unless somebody sends it."""
+    put(here, ONE)
+    put(here, TWO)
+    bucket, lost = bucket_of(here), keys.file("demo", hashlib.sha256(ONE[1]).hexdigest(), ONE[0])
+    bucket.delete(keys.head("demo"), lost, *([keys.names(keys.shard("demo"))] if names_are_lost else []))
+    monkeypatch.setattr(bucket_check, "STRAY_AFTER", timedelta(0))
+    left = set(bucket.keys(keys.packages("demo")))
+    assert here.mirror is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(here.mirror, "applied", lambda _project: None)  # as after a reboot
+        assert rebuilt(here).removed == []
+    (found,) = bucket_check.check(here, here.mirror, hashes=False)
+    repair = rebuilt(here)
+    assert (repair.written, repair.removed) == ([], [])
+    assert repair.problems == [f"{found.where} {found.what}: {found.repair}"]
+    assert f"lacks {lost} too" in found.repair
+    assert set(bucket.keys(keys.packages("demo"))) == left
+    bucket.write(lost, ONE[1])
+    assert keys.head("demo") in rebuilt(here).written
+    assert list(bucket_check.check(here, here.mirror, hashes=True)) == []
 
 
 def test_a_file_that_is_uploaded_again_while_its_old_rest_is_removed_stays(
