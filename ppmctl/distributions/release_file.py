@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -32,16 +33,21 @@ def is_same(one: str, other: str, *, project: str | None = None) -> bool:
     return first is not None and first == second
 
 
-def may_replace(new: str, old: str, *, project: str | None = None) -> bool:
+def may_replace(new: str, old: str, *, project: str | None = None, live: Iterable[str] = ()) -> bool:
     """Return whether an installer may take the file `new` of a project for the version of `old`, and instead of it.
 
-    They have tags in common, or `new` is of a local version: `==1.0` means 1.0+local too, and prefers that.
+    They have tags in common, or `new` is of a local version: `==1.0` means 1.0+local too, and prefers that. If a file
+    of the release of `old` is among the `live` ones, wheels of a local version need tags in common too.
     """
     one, two = _place(new, project), _place(old, project)
     if one is None or two is None:
         return False
     if one.version != two.version:
-        return Version(one.version.public) == two.version
+        if Version(one.version.public) != two.version:
+            return False
+        is_live = any(place.version == two.version for name in live if (place := _place(name, project)) is not None)
+        if not (is_live and one.tags and two.tags):
+            return True
     return len(one.tags) == len(two.tags) and not any(
         tags.isdisjoint(others) for tags, others in zip(one.tags, two.tags, strict=True)
     )

@@ -8,6 +8,8 @@ from ppmctl.distributions.release_file import is_same, may_replace
 
 WHEEL = "foo_bar-1.0-py3-none-any.whl"
 LINUX = "foo_bar-1.0-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
+WINDOWS = "foo_bar-1.0-cp311-cp311-win_amd64.whl"
+LOCAL_LINUX = "foo_bar-1.0+cu118-cp311-cp311-manylinux2014_x86_64.whl"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,23 @@ def test_a_local_version_is_installed_instead_of_the_release(local: str, public:
     assert may_replace(local, public)
     assert not may_replace(public, local)
     assert not is_same(local, public)
+
+
+@pytest.mark.parametrize(
+    ("old", "local", "expected"),
+    [
+        (WINDOWS, LOCAL_LINUX, False),
+        (LINUX, LOCAL_LINUX, True),
+        ("foo_bar-1.0.tar.gz", LOCAL_LINUX, True),
+        (WINDOWS, "foo_bar-1.0+ours.tar.gz", True),
+    ],
+)
+def test_a_local_version_of_other_tags_replaces_no_wheel_of_a_live_release(
+    old: str, local: str, expected: bool
+) -> None:
+    """An installer of another platform would not have taken that wheel."""
+    assert may_replace(local, old, live=["nonsense", "foo_bar-1-1-cp311-cp311-macosx_11_0_arm64.whl"]) is expected
+    assert may_replace(local, old, live=["foo_bar-1.0.1.tar.gz", "foo_bar-1.0+ours-py3-none-any.whl"])
 
 
 @pytest.mark.parametrize(

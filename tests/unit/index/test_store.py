@@ -293,6 +293,19 @@ def test_no_other_name_or_build_brings_a_removed_file_back(store: Store, name: s
         put(store, named(other))
 
 
+def test_a_local_version_for_another_platform_follows_the_removal_of_one_wheel(store: Store) -> None:
+    windows, linux = (f"foo_bar-1.0-cp311-cp311-{platform}.whl" for platform in ("win_amd64", "linux_x86_64"))
+    for filename in (windows, linux):
+        put(store, named(filename))
+    store.remove("foo-bar", windows)
+    put(store, named("foo_bar-1.0+cu118-cp311-cp311-linux_x86_64.whl"))
+    with pytest.raises(Refused, match=r"would replace .* which was removed"):
+        put(store, named("foo_bar-1.0+cu118-cp311-cp311-win_amd64.whl"))
+    store.remove("foo-bar", linux)
+    with pytest.raises(Refused, match=r"would replace .* which was removed"):
+        put(store, named("foo_bar-1.0+cu118-cp311-cp311-macosx_11_0_arm64.whl"))
+
+
 @pytest.mark.parametrize("state", ["archived", "quarantined"])
 def test_a_closed_project_takes_no_uploads(store: Store, state: str) -> None:
     put(store, wheels.wheel("x", "1.0"))
