@@ -26,6 +26,7 @@ from ppmctl.index.store import Store
 from ppmctl.storage import configured
 
 _USER = "ppm-drill"
+_UNPACKED = 5  # times the size of a wheel: the download, and its files
 
 
 @dataclass(kw_only=True)
@@ -64,7 +65,7 @@ def drill(
     with scratch.folder(folder) as top:
         snapshot = identity.latest(volume, repository)
         done.snapshot, done.snapshot_time = snapshot.id, snapshot.time
-        scratch.require_space(top, repository.size_of(snapshot))
+        scratch.require_space(top, repository.size_of(snapshot), is_shared=True)
         events.note(f"Restoring the snapshot {snapshot.described} to {top}.")
         root = top / scratch.VOLUME
         repository.restore(snapshot, root)
@@ -114,6 +115,7 @@ def _use(
     name = _free_name(store.volume)
     issued = accounts.create_user(store.volume, Actor(name=_USER, origin="here"), name, role="reader")
     chosen = drill_index.choose(store, sample, random.Random())
+    scratch.require_space(top, _UNPACKED * sum(each.size for each in chosen), is_shared=True)
     with drill_index.served(store.volume, top, issued, environ) as index:
         for environment in environments.served:
             index.require_list(environment)

@@ -43,11 +43,12 @@ _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A wheel to install: its project, version and sha256."""
+    """A wheel to install: its project, version, sha256 and size in bytes."""
 
     project: str
     version: str
     sha256: str
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,8 @@ def choose(store: Store, sample: int, chance: Random) -> list[Chosen]:
         usable = () if content.status.is_quarantined else reversed(content.files)
         wheel = next((file for file in usable if _is_installable(file, tags)), None)
         if wheel is not None:
-            chosen.append(Chosen(project=project, version=wheel.record.version, sha256=wheel.record.sha256))
+            record = wheel.record
+            chosen.append(Chosen(project=project, version=record.version, sha256=record.sha256, size=record.size))
     return chosen
 
 

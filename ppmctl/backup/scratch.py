@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ppmctl import files, output
 from ppmctl.errors import PpmError
+from ppmctl.index.free_space import LEAST_SPACE
 from ppmctl.index.layout import Volume
 from ppmctl.server import running
 
@@ -22,6 +23,7 @@ _PREFIX = "ppm-drill-"
 _LOCK = ".lock"
 _PAGES = 1.1  # a volume with its pages takes so many times its files
 _LEAST = 50 << 20  # bytes
+_LEFT = 1 << 30  # bytes that a drill leaves to the index, or a tenth of a small disk; always more than uploads need
 _END_SECONDS = 30.0
 
 
@@ -69,13 +71,19 @@ def _end(process: int) -> None:
             time.sleep(0.05)
 
 
-def require_space(parent: Path, size: int) -> None:
-    """Raise PpmError if the file system of `parent` has no room for a volume whose files have `size` bytes."""
-    needed = int(size * _PAGES) + _LEAST
+def require_space(parent: Path, size: int, *, is_shared: bool = False) -> None:
+    """Raise PpmError if the file system of `parent` has no room for a volume whose files have `size` bytes.
+
+    `is_shared` is for a drill beside an index in use, which needs some space for itself.
+    """
     space = os.statvfs(parent)
-    free = space.f_bavail * space.f_frsize
+    free, whole = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
+    left = max(2 * LEAST_SPACE, min(_LEFT, whole // 10)) if is_shared else 0
+    needed = int(size * _PAGES) + _LEAST + left
     if free < needed:
+        rest = f", with {output.size(left)} for the index" if left else ""
         raise PpmError(
-            f"{output.size(needed)} are needed in {parent}, and {output.size(free)} are free. Nothing was changed.",
-            hint="Free some space. A drill can use another disk: --scratch DIR",
+            f"{output.size(needed)} are needed in {parent}{rest}, and {output.size(free)} are free."
+            " Nothing was changed.",
+            hint="Free some space. A drill can use another disk: --scratch DIR, or the variable PPM_BACKUP_SCRATCH",
         )

@@ -256,6 +256,8 @@ def _restore_credentials(root: Path, opening: _Opening, snapshot: str | None, *,
 @click.option("--sample", type=click.IntRange(0), default=5, show_default=True, help="How many packages to install.")
 @click.option(
     "--scratch",
+    envvar="PPM_BACKUP_SCRATCH",
+    show_envvar=True,
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="The folder for the restored copy. Default: the volume.",

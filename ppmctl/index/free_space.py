@@ -10,7 +10,7 @@ from typing import Literal
 from ppmctl.output import size
 
 _MIB = 1 << 20
-_LEAST_SPACE = 100 * _MIB  # for an upload and its pages
+LEAST_SPACE = 100 * _MIB  # for an upload and its pages
 _LITTLE_SPACE = 0.1  # of the disk
 _ENOUGH_SPACE = 20 << 30  # whatever part of the disk it is
 _LEAST_INODES = 1000  # a file takes three or four
@@ -30,7 +30,7 @@ def free_space(space: os.statvfs_result) -> Iterator[Free]:
     """Yield what is free of the bytes, and of the inodes if the file system has a limit of them (more than 0)."""
     free, whole = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
     message = f"{size(free)} of {size(whole)} are free"
-    yield _free("disk", message, is_full=free < _LEAST_SPACE, is_little=lacking_space(space) > 0)
+    yield _free("disk", message, is_full=free < LEAST_SPACE, is_little=lacking_space(space) > 0)
     if space.f_files:
         message = f"{space.f_favail} of {space.f_files} inodes are free"
         is_little = space.f_favail < space.f_files * _LITTLE_INODES

@@ -19,7 +19,7 @@ from ppmctl.server.setting_table import SETTINGS, Setting, shown
 
 _OTHER_VARIABLES = (
     *("PPM_ROOT", "PPM_BOOT_ID", "PPM_STOP_AFTER"),
-    *("PPM_BACKUP_REPOSITORY", "PPM_BACKUP_PASSWORD_FILE", "PPM_WEBHOOKS"),
+    *("PPM_BACKUP_REPOSITORY", "PPM_BACKUP_PASSWORD_FILE", "PPM_BACKUP_SCRATCH", "PPM_WEBHOOKS"),
 )
 _OTHER_PARTS = ("webhooks",)  # of ppm.yml; see ppmctl.webhooks.config
 

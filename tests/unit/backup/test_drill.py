@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from support import environments, wheels
 from support.volumes import put
 
 from ppmctl import files
-from ppmctl.backup import drill_environments, drill_index, scratch
+from ppmctl.backup import drill, drill_environments, drill_index, scratch
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
@@ -93,3 +95,32 @@ def test_a_full_disk_is_found_before_anything_is_fetched(tmp_path: Path) -> None
     scratch.require_space(tmp_path, 1)
     with pytest.raises(PpmError, match="are needed in"):
         scratch.require_space(tmp_path, 1 << 60)
+
+
+@pytest.mark.parametrize(("disk", "left"), [(1000 << 30, 1 << 30), (5 << 30, 512 << 20), (1 << 30, 200 << 20)])
+def test_a_drill_leaves_space_to_the_index_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: int, left: int
+) -> None:
+    """Uploads fail below 100 MB, and a drill runs for minutes."""
+    needed = int((400 << 20) * 1.1) + (50 << 20)
+    for free, is_enough in ((needed + left, True), (needed + left - 1, False)):
+        space = SimpleNamespace(f_bavail=free, f_blocks=disk, f_frsize=1)
+        monkeypatch.setattr(scratch.os, "statvfs", lambda _path, space=space: space)
+        scratch.require_space(tmp_path, 400 << 20)  # as for a restore, while nothing is served
+        with contextlib.nullcontext() if is_enough else pytest.raises(PpmError, match="for the index, and"):
+            scratch.require_space(tmp_path, 400 << 20, is_shared=True)
+
+
+def test_a_drill_looks_for_the_space_of_what_it_installs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, wheels.wheel("hello", "1.0"))
+    (chosen,) = drill_index.choose(store, 5, Random(1))
+    assert chosen.size == store.volume.file("hello", "hello-1.0-py3-none-any.whl").stat().st_size
+
+    def full(_parent: Path, size: int, *, is_shared: bool) -> None:
+        raise PpmError(f"{size} of {is_shared}")
+
+    monkeypatch.setattr(scratch, "require_space", full)
+    with pytest.raises(PpmError, match=f"^{5 * chosen.size} of True"):
+        drill._use(store, tmp_path, drill.Drilled(), drill_environments.Checked(), sample=5, environ={})
