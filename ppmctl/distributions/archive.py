@@ -73,19 +73,22 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
         for needed in ("METADATA", "WHEEL", "RECORD"):
             if f"{info}/{needed}" not in members:
                 raise InvalidDistribution(f"it has no {info}/{needed}.")
-        _require_one_metadata(members, folders, info.removesuffix(".dist-info"))
+        _require_one_metadata(members, folders, project=project, version=version)
         return _read(archive, f"{info}/METADATA")
 
 
-def _require_one_metadata(members: Iterable[str], folders: Iterable[str], own: str) -> None:
-    """Raise InvalidDistribution if other metadata would be installed, from a .data folder. `own` is its right stem.
+def _require_one_metadata(members: Iterable[str], folders: Iterable[str], *, project: str, version: Version) -> None:
+    """Raise InvalidDistribution if other metadata would be installed, from a .data folder: pip reads each of them.
 
-    pip installs from each of them.
+    Tools name such a folder in several ways: poetry-core kept the project's spelling, setuptools adds the build
+    number, and `wheel pack` leaves out a new local version.
     """
-    data = re.compile(rf"{re.escape(own)}(-\d[^-]*)?\.data")  # setuptools adds the build number
+    data = re.compile(rf"(?i:{project.replace('-', '[-_.]+')})-([^-+]+)(?:\+[^-]*)?(?:-\d[^-]*)?\.data")
+    own_name = f"{project.replace('-', '_')}-{version}.data"
     for folder in folders:
-        if folder.lower().endswith(".data") and not data.fullmatch(folder):
-            raise InvalidDistribution(f"its folder {shown(folder)} is not named {own}.data.")
+        own = data.fullmatch(folder)
+        if folder.lower().endswith(".data") and not (own and _is_version(own[1], Version(version.public))):
+            raise InvalidDistribution(f"its folder {shown(folder)} is not named {own_name}.")
     for member in filter(_INSTALLED_INFO.match, members):
         raise InvalidDistribution(f"its member {shown(member)} would be installed as the metadata of a distribution.")
 

@@ -279,7 +279,7 @@ BAD_WHEELS = {
             lambda folder=folder: wheels.wheel("x", "1.0", files={f"{folder}/purelib/x.py": b""})[1],
             f": its folder '{folder}' is not named x-1.0.data.",
         )
-        for folder in ("y-1.0.data", "x-1.0.DATA", "x.data", ".data")
+        for folder in ("y-1.0.data", "x-1.0.DATA", "x-1.1.data", "x-1.0-one.data", "x-y-1.0.data", "x.data", ".data")
     },
     "another project": (
         lambda: wheels.wheel("y", "1.0")[1],
@@ -740,6 +740,24 @@ def test_a_wheel_may_vendor_other_dist_info_folders(tmp_path: Path) -> None:
     folders = ("", "x-1.0.data/purelib/", "x-1.0-2.data/data/share/")
     made = wheels.wheel("x", "1.0", files={"x/": b"", **{folder + vendored: b"Name: y" for folder in folders}})
     assert inspect(tmp_path, made).name.project == "x"
+
+
+@pytest.mark.parametrize(
+    ("version", "folder"),
+    [
+        ("1.0", "my-tool-1.0.data"),  # poetry-core up to 1.4
+        ("1.0", "My.Tool-1.0-2.data"),
+        ("1.0+cu118", "my_tool-1.0.data"),  # `wheel pack` with a new version
+        ("1.0+cu118", "my_tool-1.0+cu118-1.data"),
+        ("1.0.post1", "my_tool-1.0_1.data"),
+    ],
+)
+def test_the_data_folder_may_be_spelled_differently(tmp_path: Path, version: str, folder: str) -> None:
+    made = wheels.wheel("my-tool", version, files={f"{folder}/scripts/my-tool": b"#!python\n"})
+    assert inspect(tmp_path, made).name.project == "my-tool"
+    hidden = wheels.wheel("my-tool", version, files={f"{folder}/purelib/y-1.0.dist-info/METADATA": b"Name: y"})
+    with pytest.raises(InvalidDistribution, match="would be installed as the metadata"):
+        inspect(tmp_path, hidden)
 
 
 @pytest.mark.usefixtures("_small_limits")
