@@ -75,7 +75,8 @@ class Cache:
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
         """Send a file to the bucket within. Raise Unavailable if it is known to be away, or has too much to do."""
-        if self.freshness is not None and self.freshness.is_away and not self.freshness.compare(ROOT):
+        freshness = self.freshness
+        if freshness and freshness.is_away and not freshness.compare(ROOT, must_ask=True) and freshness.is_away:
             raise Unavailable("The index can't reach its storage now: nothing was stored, try again in a few seconds")
         if not self._sends.acquire(timeout=_PATIENCE):
             raise Unavailable("Too many files are stored at the same time: try again in a few seconds")

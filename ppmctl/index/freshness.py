@@ -6,6 +6,7 @@ sends pages and files from the disk without asking the application.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -18,7 +19,7 @@ from pathlib import Path
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import ROOT_MARK, Volume
 from ppmctl.index.pages import JSON_PAGE
-from ppmctl.storage.bucket import Unavailable
+from ppmctl.storage.bucket import Missing, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _SWEEP_EVERY = 0.1  # seconds between two looks at the marks, while there are so
 _IDLE = 1.0  # the same, without a mark
 _LIMIT = 5.0  # seconds that a request waits for the bucket
 _THREADS = 16  # comparisons at the same time
+_QUEUE_LIMIT = 1.0  # seconds that a request waits for the begin of its comparison
 
 
 class Freshness:
@@ -37,7 +39,7 @@ class Freshness:
     `pull` compares a project, or with ROOT the list of projects, and updates the disk; it raises Unavailable if the
     bucket can't be asked. Until a comparison succeeds again, a new one begins only after `limit` seconds or after the
     one before, and other requests do not wait for it: what is on the disk is sent without delay. A comparison that
-    takes longer, because it fetches much, delays no other project.
+    takes longer, because it fetches much, delays no other project; many of them at once delay others by a second.
     """
 
     def __init__(
@@ -64,23 +66,24 @@ class Freshness:
         """Return whether the bucket did not answer the last time."""
         return self._is_away
 
-    def compare(self, project: str) -> bool:
-        """Return whether the disk has what the bucket had less than a second ago; False if that is not known now."""
+    def compare(self, project: str, *, must_ask: bool = False) -> bool:
+        """Return whether the disk has what the bucket had less than a second ago; False if that is not known now.
+
+        With `must_ask` the bucket is asked although another comparison may show soon that it is away.
+        """
         asked = self._clock()
         while True:
             with self._guard:
                 if self._compared.get(project, -_FRESH) > asked - _FRESH:
                     return True
                 now = self._clock()
-                if self._is_away and any(began > now - self._limit for began, _job in self._running.values()):
+                is_asked = any(began > now - self._limit for began, _job in self._running.values())
+                if self._is_away and is_asked and not must_ask:
                     return False
                 if project not in self._running:
                     self._running[project] = now, self._threads().submit(self._run, project)
                 began, job = self._running[project]
-            try:
-                if not job.result(max(self._limit - (now - min(asked, began)), 0)):
-                    return False
-            except NotDone:
+            if not _result(job, self._limit - (now - min(asked, began)), begins_within=_QUEUE_LIMIT - (now - began)):
                 return False
 
     def sweep(self, *, age: float = _FRESH) -> bool:
@@ -128,10 +131,11 @@ class Freshness:
             self._pull(project)
             self._mark(project, moment)
             is_known = True
-        except Unavailable as exc:
-            self._fails(exc.phrase)
-        except (OSError, PpmError) as exc:  # a full disk, or a damaged file
-            log.error("%s can't be brought up to date: %s", project, exc)
+        except (OSError, PpmError) as exc:
+            if isinstance(exc, Unavailable) and not isinstance(exc, Missing):
+                self._fails(exc.phrase)
+            else:  # a full disk, a damaged file, or one that the bucket lost
+                log.error("%s can't be brought up to date: %s", project, exc)
         finally:
             with self._guard:
                 del self._running[project]
@@ -159,6 +163,18 @@ class Freshness:
         except OSError as exc:  # on a full disk, for example: the application answers
             log.warning("%s can't be written: %s", path, exc)
         self._marked.set()
+
+
+def _result(job: Future[bool], limit: float, *, begins_within: float) -> bool:
+    """Return a job's result; False if it is not done within `limit` seconds, or does not begin in time."""
+    first = max(min(limit, begins_within), 0)
+    with contextlib.suppress(NotDone):
+        return job.result(first)
+    if not (job.running() or job.done()):
+        return False
+    with contextlib.suppress(NotDone):
+        return job.result(max(limit - first, 0))
+    return False
 
 
 def _touch(path: Path, moment: float) -> None:

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from ppmctl.index import freshness as freshness_module
 from ppmctl.index.freshness import ROOT, Freshness
 from ppmctl.index.layout import Volume
 from ppmctl.index.pages import JSON_PAGE
-from ppmctl.storage.bucket import Unavailable
+from ppmctl.storage.bucket import Missing, Unavailable
 
 
 class Bucket:
@@ -173,6 +174,52 @@ def test_a_comparison_that_takes_long_is_not_waited_for_and_delays_no_other_proj
     assert freshness.compare("b"), "one that began long ago does not keep others from asking the bucket again"
     assert not freshness.is_away
     goes_on.set()
+
+
+def test_many_comparisons_that_take_long_delay_another_project_by_a_second(
+    volume: Volume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freshness_module, "_THREADS", 2)
+    monkeypatch.setattr(freshness_module, "_QUEUE_LIMIT", 0.1)
+    freshness, begun, goes_on = Freshness(volume, bucket.pull, limit=20), threading.Barrier(3), threading.Event()
+    bucket.does = lambda _project: (begun.wait(10), goes_on.wait(20))
+    with ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(freshness.compare, project) for project in ("many", "much")]
+        begun.wait(10)
+        bucket.does = lambda _project: None
+        started = time.monotonic()
+        assert not any(freshness.compare("a") for _again in range(20))
+        assert time.monotonic() - started < 2
+        goes_on.set()
+        assert all(each.result(20) for each in slow)
+    assert freshness.compare("a")
+
+
+def test_a_file_that_the_bucket_lost_does_not_show_that_it_is_away(volume: Volume, bucket: Bucket) -> None:
+    freshness = Freshness(volume, bucket.pull)
+
+    def lack(_project: str) -> None:
+        raise Missing("The bucket does not have it.")
+
+    bucket.does = lack
+    assert not freshness.compare("a")
+    assert not freshness.is_away
+
+
+def test_the_bucket_is_asked_although_another_comparison_takes_long(volume: Volume, bucket: Bucket) -> None:
+    freshness, begun, goes_on = Freshness(volume, bucket.pull), threading.Event(), threading.Event()
+    bucket.does = away
+    assert not freshness.compare("a")
+    bucket.does = waiting(begun, goes_on)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(freshness.compare, "many")
+        assert begun.wait(10)
+        bucket.does = lambda _project: None
+        assert not freshness.compare("b")
+        assert freshness.compare("b", must_ask=True)
+        assert not freshness.is_away
+        goes_on.set()
+        assert slow.result(10)
 
 
 def test_no_mark_is_set_after_a_comparison_that_took_a_second(
