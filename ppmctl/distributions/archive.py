@@ -31,8 +31,10 @@ _EXTENDED = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
+# where the folder of a Python's packages is below its root, or the root of a user's packages
+_PACKAGES = r"(?:local/)?(?:lib[^/]*/)?(?:(?:python|pypy|graalpy)[^/]*/)?(?:site|dist)-packages"
 _INSTALLED_INFO = re.compile(
-    r"[^/]+\.data/(?:purelib|platlib|data/(?:.*/)?(?:site|dist)-packages)/[^/]+\.dist-info(?:/|$)", re.IGNORECASE
+    rf"[^/]+\.data/(?:purelib|platlib|data/{_PACKAGES})/[^/]+\.dist-info(?:/|$)", re.IGNORECASE
 )
 _ENDS = ("EOFHeaderError", "EmptyHeaderError")  # what tarfile raises at the end of an archive
 _MAX_READS_AT_END = 8  # tarfile goes on reading at the end of a file that is shorter than a header in it claims

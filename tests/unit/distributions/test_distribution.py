@@ -272,6 +272,11 @@ BAD_WHEELS = {
             "data/lib/python3.12/site-packages/x-1.0.dist-info",
             "data/Lib/site-packages/y-2.0.dist-info",
             "data/lib/python3/dist-packages/y-2.0.dist-info",
+            "data/local/lib/python3.12/dist-packages/y-2.0.dist-info",
+            "data/lib64/python3.12/site-packages/y-2.0.dist-info",
+            "data/lib/pypy3.10/site-packages/y-2.0.dist-info",
+            "data/Python312/site-packages/y-2.0.dist-info",
+            "data/site-packages/y-2.0.dist-info",
         )
     },
     **{
@@ -758,6 +763,12 @@ def test_the_data_folder_may_be_spelled_differently(tmp_path: Path, version: str
     hidden = wheels.wheel("my-tool", version, files={f"{folder}/purelib/y-1.0.dist-info/METADATA": b"Name: y"})
     with pytest.raises(InvalidDistribution, match="would be installed as the metadata"):
         inspect(tmp_path, hidden)
+
+
+def test_a_wheel_may_hold_a_whole_environment(tmp_path: Path) -> None:
+    folders = ("share/app/venv/lib/python3.12", "opt/app/Lib", "share/app")
+    files = {f"x-1.0.data/data/{folder}/site-packages/y-2.0.dist-info/METADATA": b"Name: y" for folder in folders}
+    assert inspect(tmp_path, wheels.wheel("x", "1.0", files=files)).name.project == "x"
 
 
 @pytest.mark.usefixtures("_small_limits")
