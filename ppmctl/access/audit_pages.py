@@ -19,7 +19,7 @@ from ppmctl.index.layout import Volume
 MAX_READ = 4 << 20  # bytes of the log for one page, about 20,000 lines
 _BLOCK = 64 << 10  # bytes; longer than every line
 _BEFORE = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})", re.ASCII)
-_DISORDER = timedelta(days=1)  # that lines may be out of order, since clocks are set
+_DISORDER = timedelta(days=1)  # that lines of one node may be out of order, since clocks are set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,9 @@ def read(
     for place, line in _lines(volume, before):
         count += len(line) + 1
         entry = audit_query.parse(line)
-        if entry is not None and selection.since is not None and entry.time < selection.since - _DISORDER:
+        # behind lines of other nodes there may be newer ones: a new node takes them over a part at a time
+        is_old = entry is not None and selection.since is not None and entry.time < selection.since - _DISORDER
+        if entry is not None and is_old and not entry.is_elsewhere:
             return AuditPage(entries=tuple(entries), before="")
         if entry is not None and selection.has(entry):
             entries.append(entry)

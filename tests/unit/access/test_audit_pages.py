@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 
 import pytest
 
+from ppmctl import files
 from ppmctl.access import audit_log, audit_pages
 from ppmctl.access.audit_query import Selection
 from ppmctl.errors import UsageError
@@ -83,3 +85,14 @@ def test_a_page_reads_no_more_than_its_limit(volume: Volume) -> None:
     found = pages(volume, selection, limit=5, max_read=1000)
     assert len(found) > 5
     assert flat(found) == ["wanted"]
+
+
+def test_old_lines_of_other_nodes_hide_no_newer_ones(volume: Volume) -> None:
+    """A new node takes over the audit of the others a part at a time."""
+    now = datetime.now(UTC)
+    for node, what, days in (("", "own", 9), ("a", "wanted", 1), ("b", "old", 8), ("a", "newest", 0)):
+        line = {"time": (now - timedelta(days=days)).isoformat(), "what": what, "action": "user add", "by": "ann"}
+        files.append(volume.audit, json.dumps(line | ({"node": node} if node else {})).encode() + b"\n")
+    write(volume, "now")
+    since = Selection(since=now - timedelta(days=2))
+    assert pages(volume, since, limit=5) == [["now", "newest", "wanted"]]
