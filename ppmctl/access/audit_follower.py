@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from ppmctl import files
 from ppmctl.access import audit_files, audit_query, shared_audit
@@ -29,6 +30,8 @@ _IDLE_SHARE = 20  # an idle node is asked again after this part of the time for 
 _MOST_LINES = 4000  # of a node that are taken over in one step; the last objects may have more
 _READS = 8  # objects that are read at the same time, at most
 _AT_ONCE = 1000  # lines that are appended in one step
+_EVER = datetime.min.replace(tzinfo=UTC)
+_CLOCKS_DIFFER = timedelta(minutes=15)  # between nodes, at most
 
 # Called with the projects that other nodes changed, or None for all of them. If it raises, it is called again.
 Changed = Callable[[Set[str] | None], None]
@@ -60,6 +63,7 @@ class AuditFollower:
         self._find_at, self._has_looked = clock(), False
         self._may_repeat = True  # a process that was killed may have appended what is read again
         self._problem = ""
+        self._known_until = _EVER  # changes before were reported, until all lines are read
 
     def run(self, stop: threading.Event | None = None) -> None:
         """Follow until `stop` is set; a failure is logged once."""
@@ -85,12 +89,13 @@ class AuditFollower:
             self._find()
         if not self._volume.audit_seen.exists():
             self._changed(None)  # before the audit, which may be long
+            self._known_until = datetime.fromtimestamp(began, UTC) - _CLOCKS_DIFFER
             self._write_numbers()
             self._note_followed(began)
         lines: list[bytes] = []
         numbers = {name: self._read(name, node, lines) for name, node in self._nodes.items() if node.due <= now}
         if lines:
-            self._changed(_projects(lines))
+            self._changed(_projects(lines, self._known_until))
             self._append(sorted(lines, key=_time))
         for name, number in numbers.items():
             node = self._nodes[name]
@@ -101,6 +106,7 @@ class AuditFollower:
             self._write_numbers()
             self._may_repeat = False
         if all(node.is_at_end for node in self._nodes.values()):
+            self._known_until = _EVER
             self._note_followed(began)
         return len(lines)
 
@@ -195,7 +201,7 @@ def _time(line: bytes) -> str:
     return str(json.loads(line).get("time", ""))
 
 
-def _projects(lines: list[bytes]) -> set[str]:
-    """Return the projects that the lines say were changed."""
+def _projects(lines: list[bytes], since: datetime) -> set[str]:
+    """Return the projects that the lines say were changed since then."""
     entries = [entry for entry in map(audit_query.parse, lines) if entry is not None and entry.is_done]
-    return {entry.project for entry in entries if entry.project is not None}
+    return {entry.project for entry in entries if entry.project is not None and entry.time >= since}

@@ -7,6 +7,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Set
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -252,6 +253,26 @@ def test_a_new_node_has_all_projects_before_it_reads_the_audit(
     with pytest.raises(Unavailable):
         b.follow()
     assert b.changed == [None], "once"
+
+
+def test_a_new_node_asks_once_for_what_an_old_audit_says(
+    new_node: Callable[[str], Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_follower, "_MOST_LINES", 2)
+    monkeypatch.setattr(audit_follower, "_CLOCKS_DIFFER", timedelta(0))
+    a, b = new_node("a"), new_node("b")
+    for number in range(5):
+        a.write(f"old-{number}.tar.gz")
+    b.follow()
+    a.write("new-1.tar.gz")
+    while b.follow():
+        pass
+    assert b.changed[0] is None
+    assert set().union(*filter(None, b.changed)) == {"new"}
+    assert len(b.lines()) == 6
+    a.write("old-6.tar.gz")
+    b.follow()
+    assert b.changed[-1] == {"old"}
 
 
 def test_what_was_read_of_a_long_audit_is_not_read_again(
