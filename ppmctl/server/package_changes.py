@@ -10,6 +10,7 @@ from typing import Literal
 
 from ppmctl.access.account import Actor
 from ppmctl.access.rights import Access
+from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import Refused
 from ppmctl.index.project_folder import MAX_REASON, STATUSES, Status, is_reason
 from ppmctl.index.store import Store
@@ -20,10 +21,16 @@ Action = Literal["yank", "unyank", "remove"]
 
 def require(store: Store, by: Access, action: Action, project: str) -> None:
     """Raise Refused (403) where `by` may not do this to releases of a project, before anything tells what it has."""
-    if not by.may("manage" if action == "remove" else "publish", project):
+    if not _has_right(by, action, project):
         why = ": it has no admin's rights" if action == "remove" else ""
         raise Refused(403, f"The credential {by.name} may not {action} releases of {project}{why}")
-    environment_policy.require_change(store, project, by)
+    if not by.may("manage", project):  # an admin may change each environment, whatever the bucket has of it
+        environment_policy.require_change(store, project, by)
+
+
+def may(store: Store, by: Access, action: Action, project: str) -> bool:
+    """Return whether `by` may do this to releases of a project, as far as the disk tells: for a page."""
+    return _has_right(by, action, project) and environment_policy.may_change(store, project, by)
 
 
 def require_status(store: Store, by: Access, project: str) -> None:
@@ -32,10 +39,12 @@ def require_status(store: Store, by: Access, project: str) -> None:
         environment_policy.require_status(store, project, by)
 
 
-def statuses(by: Access, project: str) -> tuple[str, ...]:
-    """Return the statuses that `by` may set, if it may set any."""
-    is_admin = by.may("manage", project)
-    return tuple(each for each in STATUSES if is_admin or each in environment_policy.OWNERS_STATUSES)
+def statuses(store: Store, by: Access, project: str) -> tuple[str, ...]:
+    """Return the statuses that `by` may set, none if not any, as far as the disk tells: for a page."""
+    if by.may("manage", project):
+        return tuple(STATUSES)
+    may_set = environment_of(project) is not None and environment_policy.may_change(store, project, by)
+    return tuple(each for each in STATUSES if may_set and each in environment_policy.OWNERS_STATUSES)
 
 
 def yank(store: Store, actor: Actor, project: str, release: str, reason: str) -> list[str]:
@@ -68,6 +77,10 @@ def set_status(store: Store, actor: Actor, project: str, state: object, reason: 
     status = store.set_status(project, state, _checked(reason), among=among)
     actor.record(store.volume, "status", f"{project} {state}")
     return status
+
+
+def _has_right(by: Access, action: Action, project: str) -> bool:
+    return by.may("manage" if action == "remove" else "publish", project)
 
 
 def _access(actor: Actor) -> Access:

@@ -52,17 +52,17 @@ def _project(visit: Visit, name: str) -> str:
 
 
 def _show(visit: Visit, name: str, *, problem: str = "", status: int = 200) -> Response:
-    project = _project(visit, name)
-    content = visit.services.store.read(project)
+    project, store = _project(visit, name), visit.services.store
+    content = store.read(project)
     return visit.page(
         "manage.html",
         status=status,
         project=project,
         now=content.status,
         releases=_releases(content.files),
-        may_remove=_may(lambda: package_changes.require(visit.services.store, visit.by, "remove", project)),
-        may_yank=_may(lambda: package_changes.require(visit.services.store, visit.by, "yank", project)),
-        statuses=_statuses(visit, project),
+        may_remove=package_changes.may(store, visit.by, "remove", project),
+        may_yank=package_changes.may(store, visit.by, "yank", project),
+        statuses=package_changes.statuses(store, visit.by, project),
         max_reason=MAX_REASON,
         values={field: visit.form.get(field, "") if problem else "" for field in _FIELDS},
         problem=problem,
@@ -75,21 +75,6 @@ def _releases(files: tuple[StoredFile, ...]) -> list[_Release]:
     for file in files:
         by_version.setdefault(Version(file.record.version), []).append(file)
     return [_Release(version=str(version), files=tuple(by_version[version])) for version in sorted(by_version)][::-1]
-
-
-def _may(require: Callable[[], None]) -> bool:
-    try:
-        require()
-    except Refused:
-        return False
-    return True
-
-
-def _statuses(visit: Visit, project: str) -> tuple[str, ...]:
-    """Return the statuses that the visitor may set, none if not any."""
-    if not _may(lambda: package_changes.require_status(visit.services.store, visit.by, project)):
-        return ()
-    return package_changes.statuses(visit.by, project)
 
 
 def _changing(action: str, work: Callable[[Visit, str], object]) -> Callable[[Visit, str], Response]:

@@ -6,9 +6,11 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from support import wheels
+from support.environments import revision
 from support.nodes import new_node
 from support.pages import HTML, Page, Visitor
 
@@ -17,6 +19,7 @@ from ppmctl.access.account import SERVER
 from ppmctl.distributions import inspection
 from ppmctl.index.store import Store
 from ppmctl.server.content_negotiation import JSON
+from ppmctl.storage.bucket import Unavailable
 from ppmctl.web import numbers, site
 from ppmctl.web.route import Route
 
@@ -31,7 +34,11 @@ def admin(visitor: Visitor) -> Visitor:
 
 
 def put(store: Store, name: str, version: str, *, by: str = "ann") -> str:
-    filename, content = wheels.wheel(name, version)
+    return store_file(store, wheels.wheel(name, version), by=by)
+
+
+def store_file(store: Store, made: tuple[str, bytes], *, by: str) -> str:
+    filename, content = made
     with store.area.new_file() as received:
         received.write(content)
         received.finish()
@@ -322,6 +329,35 @@ def test_a_project_is_managed_as_another_node_left_it(tmp_path: Path) -> None:
     admin.as_user("root", "admin")
     put(new_node(tmp_path / "other", here.volume.bucket), "alpha", "1.0")
     assert "1.0" in admin.get("/project/alpha/manage").text
+
+
+@pytest.mark.parametrize(
+    ("user", "offered"),
+    [("root", {"Yank", "Set the status", "Remove…"}), ("ann", {"Yank", "Set the status"}), ("bob", set[str]())],
+)
+def test_the_page_of_an_environment_that_is_on_the_disk_needs_no_bucket(
+    user: str, offered: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = new_node(tmp_path / "here", f"memory://{tmp_path.name}")
+    credential_files.ensure_htpasswd(here.volume)
+    visitor = Visitor(here)
+    visitor.as_user(user, "admin" if user == "root" else "publisher")
+    store_file(here, revision("ml", 1, "numpy", shared=False), by="ann")
+    at, asked = "/project/ppm-env-ml/manage", list[str]()
+
+    def fail(key: str, *_arguments: object, **_options: object) -> NoReturn:
+        asked.append(key)
+        raise Unavailable("The bucket does not answer.")
+
+    assert here.mirror is not None
+    for request in ("read", "replace"):
+        monkeypatch.setattr(here.mirror.bucket, request, fail)
+    page = visitor.get(at)
+    assert (page.status, len(asked)) == (200, 1)
+    assert set(re.findall(r">(Yank|Set the status|Remove…)</", page.html)) == offered
+    assert visitor.get(f"{at}/remove?release=1").status == (200 if user == "root" else 403)
+    refused = visitor.post(f"{at}/yank", at=at, release="1", reason="broken")
+    assert (refused.status, "The bucket does not answer" in refused.text) == (503, True)
 
 
 def test_the_first_page_shows_the_state_and_the_newest_uploads(admin: Visitor) -> None:
