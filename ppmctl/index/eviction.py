@@ -1,6 +1,7 @@
 """Remove from the disk the files of a bucket that were read longest ago, when they are larger than a limit together.
 
-Without a limit as many are removed as leaves a part of the disk free (`free_space`).
+Without a limit as many are removed as leaves a part of the disk free (`free_space`). But they may always have a
+quarter of what other data leaves, so that the cache works on a disk that other data fills.
 
 Only distributions are removed, because everything else is small and needed for pages: the bucket has them, and the
 next request fetches them again.
@@ -24,8 +25,10 @@ log = logging.getLogger(__name__)
 
 _EVERY = 60.0  # seconds between two looks at all files
 _UNTIL = 0.9  # of the limit is left
+_LEAST = 4  # the part of the disk without other data, as a divisor, that files may have without a limit
 _SPARE = 64 << 20  # bytes, for what else is written to a full disk
 _IN_USE = 60.0  # seconds for which a file stays that was read or fetched
+_JUST_READ = 5.0  # the same, on a full disk: a request may be about to open it
 
 _one_at_a_time = threading.Lock()
 
@@ -62,28 +65,32 @@ class Eviction:
         with _one_at_a_time:
             files = list(cached_files(self._volume))
             size = sum(file.size for file in files)
-            limit = self._limit
-            if limit is None:
-                limit = size - free_space.lacking_space(os.statvfs(self._volume.root))
-            if size <= limit:
+            if self._limit is None:
+                space = os.statvfs(self._volume.root)
+                least = (size + space.f_bavail * space.f_frsize) // _LEAST
+                surplus = min(free_space.lacking_space(space), size - least)
+            else:
+                surplus = size - int(self._limit * _UNTIL) if size > self._limit else 0
+            if surplus <= 0:
                 return []
-            return _remove((file for file in files if now - file.used >= _IN_USE), size - int(limit * _UNTIL))
+            return _remove(files, surplus, used_before=now - _IN_USE)
 
 
-def make_room(volume: Volume, size: int) -> bool:
+def make_room(volume: Volume, size: int, *, now: float | None = None) -> bool:
     """Remove files of `size` bytes and some more, also those in use, from a full disk; return whether there were any.
 
-    Those that were read longest ago go. A download that has begun is not interrupted.
+    Those that were read longest ago go, and none of the last seconds. A download that has begun is not interrupted.
     """
+    now = time.time() if now is None else now
     with _one_at_a_time:
-        return bool(_remove(cached_files(volume), size + _SPARE))
+        return bool(_remove(cached_files(volume), size + _SPARE, used_before=now - _JUST_READ))
 
 
-def _remove(files: Iterable[CachedFile], size: int) -> list[str]:
+def _remove(files: Iterable[CachedFile], size: int, *, used_before: float) -> list[str]:
     """Remove the files that were read longest ago until they had this size together; return their paths."""
     removed = []
     for file in sorted(files, key=lambda file: file.used):
-        if size <= 0:
+        if size <= 0 or file.used > used_before:
             break
         Path(file.path).unlink(missing_ok=True)
         removed.append(file.path)

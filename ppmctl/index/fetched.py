@@ -109,7 +109,8 @@ class Fetcher:
                 digest = self._download(key, path)
             except OSError as exc:
                 path.unlink(missing_ok=True)
-                if not files.is_out_of_space(exc) or not eviction.make_room(self._volume, record.size):
+                size = 0 if suffix else record.size  # side files are small
+                if not files.is_out_of_space(exc) or not eviction.make_room(self._volume, size):
                     raise
                 digest = self._download(key, path)
             if digest != expected:

@@ -58,25 +58,41 @@ def test_a_file_that_was_just_read_or_fetched_stays(volume: Volume) -> None:
     assert len(Eviction(volume, 10).evict(now=time.time() + 3600)) == 1
 
 
-def test_without_a_limit_a_tenth_of_the_disk_stays_free(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a large disk 20 GiB."""
+@pytest.mark.parametrize(
+    ("size", "whole", "free", "removed"),
+    [
+        pytest.param(100, 2000, 200, 0, id="enough is free"),
+        pytest.param(100, 2000, 199, 1, id="only what is lacking is removed"),
+        pytest.param(10 << 30, 1 << 50, 20 << 30, 0, id="20 GiB of a large disk"),
+        pytest.param(10 << 30, 1 << 50, 5 << 30, 2, id="less than 20 GiB of a large disk"),
+        pytest.param(100, 10_000, 0, 3, id="other data fills the disk"),
+        pytest.param(100, 10_000, 300, 2, id="other data leaves too little"),
+        pytest.param(100, 10_000, 800, 1, id="other data leaves too little, of which two files are a quarter"),
+        pytest.param(100, 10_000, 900, 0, id="other data leaves too little, of which all are a quarter"),
+    ],
+)
+def test_without_a_limit_a_tenth_of_the_disk_stays_free(
+    size: int, whole: int, free: int, removed: int, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("aaa", "bbb", "ccc"):
-        put(volume, name, "1.0", used=0)
-    large, enough = 1 << 50, 20 << 30
-    for whole, free, removed in ((2000, 200, 0), (2000, 199, 1), (large, enough, 0), (large, enough - 150, 2)):
-        space = SimpleNamespace(f_frsize=1, f_blocks=whole, f_bavail=free)
-        monkeypatch.setattr(eviction.os, "statvfs", lambda _path, space=space: space)
-        assert len(Eviction(volume, None).evict(now=time.time() + 3600)) == removed, (whole, free)
+        os.truncate(put(volume, name, "1.0", used=0), size)
+    space = SimpleNamespace(f_frsize=1, f_blocks=whole, f_bavail=free)
+    monkeypatch.setattr(os, "statvfs", lambda _path: space)
+    assert len(Eviction(volume, None).evict(now=time.time() + 3600)) == removed
 
 
-def test_room_is_made_also_of_what_was_just_read(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_is_made_of_all_but_what_was_read_in_the_last_seconds(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(eviction, "_SPARE", 0)
     for name in ("aaa", "bbb", "ccc"):
         put(volume, name, "1.0", used=0)
-    assert eviction.make_room(volume, 150)
+    soon = time.time() + 10
+    assert not eviction.make_room(volume, 1000)
+    assert eviction.make_room(volume, 150, now=soon)
     assert len(list(cached_files(volume))) == 1
-    assert eviction.make_room(volume, 1000)
-    assert not eviction.make_room(volume, 1000), "there is nothing more to remove"
+    assert eviction.make_room(volume, 1000, now=soon)
+    assert not eviction.make_room(volume, 1000, now=soon), "there is nothing more to remove"
 
 
 def test_what_the_bucket_may_not_have_stays(volume: Volume) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +18,7 @@ from support.nodes import new_node
 
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import cache, pages
+from ppmctl.index import cache, eviction, pages
 from ppmctl.index.lookup import NotHere
 from ppmctl.index.project_folder import Record
 from ppmctl.index.store import Store
@@ -77,6 +79,24 @@ def test_what_one_node_publishes_is_listed_and_fetched_at_another(here: Store, o
     assert other.mirror.fetch("demo", ONE[0] + ".metadata").read_bytes() == kept
     assert here.volume.file("demo", ONE[0]).read_bytes() == ONE[1]
     assert pages.marked(other.volume) == [".root"]
+
+
+def test_a_side_file_makes_room_for_itself_alone(here: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(here, ONE)
+    assert record is not None
+    other.pull("demo")
+    assert other.mirror is not None
+    made: list[int] = []
+    monkeypatch.setattr(eviction, "make_room", lambda _volume, size: made.append(size))
+
+    def fail(_descriptor: int) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    for name in (ONE[0], f"{ONE[0]}.metadata"):
+        with pytest.raises(OSError, match="No space left"):
+            other.mirror.fetch("demo", name)
+    assert made == [record.size, 0]
 
 
 def test_an_upload_is_refused_at_once_while_the_bucket_is_known_to_be_away(

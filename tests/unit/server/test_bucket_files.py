@@ -22,6 +22,7 @@ from werkzeug.wrappers import Request, Response
 from ppmctl.access.rights import ANYONE
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
+from ppmctl.index import eviction
 from ppmctl.index.freshness import ROOT
 from ppmctl.index.layout import METADATA
 from ppmctl.index.pages import JSON_PAGE
@@ -299,6 +300,7 @@ def test_a_full_disk_gets_room_or_the_client_asks_again(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail_without_room)
+    monkeypatch.setattr(eviction, "_JUST_READ", 0)
     visitor = Client(application(settings_of(here, read_access="public"), here))
     answer = visitor.get(f"/packages/newer/{newer[0]}", buffered=True)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
