@@ -25,6 +25,7 @@ from packaging.version import Version
 from ppmctl.distributions import budget, strict_zip
 from ppmctl.distributions.budget import ArchiveBudget, leaves_root, shown
 from ppmctl.distributions.strict_zip import StrictZip
+from ppmctl.distributions.zip_records import windows_name
 from ppmctl.errors import InvalidDistribution
 
 _EXTENDED = (
@@ -64,7 +65,8 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
     """Return the bytes of the METADATA of a wheel of this project (normalised) and version."""
     with strict_zip.opened(path) as archive:
         members = archive.members
-        folders = {member.split("/", 1)[0] for member in members}
+        names = [*members, *map(windows_name, members)]
+        folders = {name.split("/", 1)[0] for name in names}
         infos = [folder for folder in folders if folder.lower().endswith(".dist-info")]
         if len(infos) != 1:
             raise InvalidDistribution(f"it has {len(infos)} .dist-info folders at its top, a wheel has one.")
@@ -75,11 +77,11 @@ def wheel_metadata(path: Path, *, project: str, version: Version) -> bytes:
         for needed in ("METADATA", "WHEEL", "RECORD"):
             if f"{info}/{needed}" not in members:
                 raise InvalidDistribution(f"it has no {info}/{needed}.")
-        _require_one_metadata(members, folders, project=project, version=version)
+        _require_one_metadata(names, folders, project=project, version=version)
         return _read(archive, f"{info}/METADATA")
 
 
-def _require_one_metadata(members: Iterable[str], folders: Iterable[str], *, project: str, version: Version) -> None:
+def _require_one_metadata(names: Iterable[str], folders: Iterable[str], *, project: str, version: Version) -> None:
     """Raise InvalidDistribution if other metadata would be installed, from a .data folder: pip reads each of them.
 
     Tools name such a folder in several ways: poetry-core kept the project's spelling, setuptools adds the build
@@ -91,8 +93,8 @@ def _require_one_metadata(members: Iterable[str], folders: Iterable[str], *, pro
         own = data.fullmatch(folder)
         if folder.lower().endswith(".data") and not (own and _is_version(own[1], Version(version.public))):
             raise InvalidDistribution(f"its folder {shown(folder)} is not named {own_name}.")
-    for member in filter(_INSTALLED_INFO.match, members):
-        raise InvalidDistribution(f"its member {shown(member)} would be installed as the metadata of a distribution.")
+    for name in filter(_INSTALLED_INFO.match, names):
+        raise InvalidDistribution(f"its member {shown(name)} would be installed as the metadata of a distribution.")
 
 
 def zip_sdist_metadata(path: Path, *, old: bool) -> bytes:

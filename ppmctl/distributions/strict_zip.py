@@ -104,6 +104,7 @@ class StrictZip:
         """Raise InvalidDistribution for unsafe or ambiguous names."""
         files: dict[str, str] = {}  # by the name that file systems may compare by: without case, composed
         folders: dict[str, str] = {}
+        streams: dict[str, str] = {}  # names with a colon, by that of the file whose stream they are on Windows
         for member in directory:
             name = zip_records.decoded_name(member)
             self._budget.count_member(name)
@@ -114,14 +115,19 @@ class StrictZip:
             zip_records.require_clear(name)
             if stat.S_ISLNK(member.mode):
                 raise InvalidDistribution(f"its member {shown(name)} is a symbolic link.")
+            if ":" in name:
+                streams[_folded(zip_records.windows_name(name.removesuffix("/")))] = name
             key = _folded(name.removesuffix("/"))
             paths = folders if member.is_folder else files
             other = paths.get(key)
             if other == name:
                 raise InvalidDistribution(f"it has two members of the name {shown(name)}.")
             if other is not None:
-                raise InvalidDistribution(f"its members {shown(other)} and {shown(name)} differ only in case.")
+                raise _same_file(other, name)
             paths[key] = name
+        for path, name in streams.items():
+            if files.get(path, name) != name:
+                raise _same_file(files[path], name)
         checked: set[str] = set()
         for path in itertools.chain(folders, files):
             for parent in itertools.takewhile(lambda parent: parent not in checked, _parents(path)):
@@ -210,8 +216,16 @@ def opened(path: Path, *, old: bool = False) -> Iterator[StrictZip]:
         yield StrictZip(file, old=old)
 
 
+def _same_file(one: str, other: str) -> InvalidDistribution:
+    return InvalidDistribution(f"its members {shown(one)} and {shown(other)} are the same file on Windows or macOS.")
+
+
 def _folded(name: str) -> str:
-    """Return a name without case, composed. What was folded can be composed again."""
+    """Return a name without case and without dots and blanks at the end of its parts, composed.
+
+    What was folded can be composed again.
+    """
+    name = "/".join(part.rstrip(". ") for part in name.split("/"))
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

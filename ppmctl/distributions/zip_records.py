@@ -24,8 +24,7 @@ STREAMED, _UTF8 = 0x08, 0x800  # flags: the sizes follow the content; the name i
 _KNOWN_FLAGS = STREAMED | _UTF8 | 0x02 | 0x04  # and how hard deflate tried; others mean encryption or a patch
 STORED, DEFLATED = 0, 8
 _MAX_NEEDED = 63  # the version 6.3 of the format: zipfile refuses a member that needs a newer one
-_UNCLEAR = re.compile(r"(?:^|/)\.?/|(?:^|/)\.$|[\x00-\x1f\x7f\\]")
-_OTHER_ON_WINDOWS = re.compile(r":|[. ](?:/|$)")  # it leaves out :stream, and dots and blanks at the end
+_UNCLEAR = re.compile(r"(?:^|/)(?:/|[. ]+(?:/|$))|[\x00-\x1f\x7f\\]")
 
 
 class Member(NamedTuple):
@@ -159,8 +158,13 @@ def decoded_name(member: Member) -> str:
 
 
 def require_clear(name: str) -> None:
-    """Raise InvalidDistribution for a member's name that readers change: x//y, ./x, x\\y, x., control characters."""
+    """Raise InvalidDistribution for a member's name that readers change: x//y, ./x, x\\y, control characters."""
     if not name or _UNCLEAR.search(name):
         raise ambiguous(f"the name of its member {shown(name)} is not clear")
-    if _OTHER_ON_WINDOWS.search(name):
-        raise ambiguous(f"Windows would give its member {shown(name)} another name")
+
+
+def windows_name(name: str) -> str:
+    """Return the name of the file that Windows writes a member to: it ends each part before a colon, and before dots
+    and blanks at the end.
+    """
+    return "/".join(part.split(":")[0].rstrip(". ") or part for part in name.split("/"))

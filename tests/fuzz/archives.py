@@ -46,7 +46,7 @@ def wheel(data: bytes) -> None:
         assert archive.namelist() == list(members)
         for name, content in members.items():
             assert archive.read(name) == content, name
-    assert len({name.lower() for name in members}) == len(members)
+    assert len({name.lower().rstrip(". ") for name in members}) == len(members)
     shown = [content for name, content in members.items() if name.endswith(("/PKG-INFO", "/METADATA"))]
     assert dist.metadata in shown
 
@@ -69,6 +69,8 @@ def wheel_seeds() -> Iterator[bytes]:
     yield b"#!/bin/sh\n" + packed(plain)
     yield packed(plain) + b"\n"
     for path in (f"{INFO}//METADATA", f"./{INFO}/METADATA", f"{INFO}/metadata", "a/" * 8_000 + "a", "..\\x", "a\0b"):
+        yield packed({**plain, path: b"Requires-Dist: other\n"})
+    for path in (f"{INFO}/METADATA.", f"{INFO}/METADATA::$DATA", f"x-1.0.data/purelib/{INFO} /METADATA", "x:y"):
         yield packed({**plain, path: b"Requires-Dist: other\n"})
     yield packed(plain).replace(b"PK\1\2\x14\x00\x14\x00\x00\x00", b"PK\1\2\x14\x00\x14\x00\x01\x00", 1)
     yield packed(plain) + packed({**plain, f"{INFO}/METADATA": meta + b"Requires-Dist: other\n"})

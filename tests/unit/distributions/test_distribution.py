@@ -256,9 +256,20 @@ BAD_WHEELS = {
         lambda: wheels.wheel("x", "1.0", files={"y-1.0.dist-info/METADATA": b"Name: y"})[1],
         ": it has 2 .dist-info folders at its top, a wheel has one.",
     ),
-    "two dist-infos on Windows": (
-        lambda: wheels.wheel("x", "1.0", files={"y-1.0.DIST-INFO/METADATA": b"Name: y"})[1],
-        ": it has 2 .dist-info folders at its top, a wheel has one.",
+    **{
+        f"{folder!r} on Windows": (
+            lambda folder=folder: wheels.wheel("x", "1.0", files={f"{folder}/METADATA": b"Name: y"})[1],
+            ": it has 2 .dist-info folders at its top, a wheel has one.",
+        )
+        for folder in ("y-1.0.DIST-INFO", "y-1.0.dist-info.", "y-1.0.dist-info::$INDEX_ALLOCATION")
+    },
+    "other metadata on Windows": (
+        lambda: wheels.wheel("x", "1.0", files={"x-1.0.dist-info/METADATA::$DATA": b"Name: y"})[1],
+        "are the same file on Windows or macOS.",
+    ),
+    "only metadata for Windows": (
+        lambda: wheels.zip_of({f"x-1.0.dist-info./{name}": b"" for name in ("METADATA", "WHEEL", "RECORD")}),
+        ": it has no x-1.0.dist-info/METADATA.",
     ),
     **{
         f"metadata in {folder}": (
@@ -277,6 +288,9 @@ BAD_WHEELS = {
             "data/lib/pypy3.10/site-packages/y-2.0.dist-info",
             "data/Python312/site-packages/y-2.0.dist-info",
             "data/site-packages/y-2.0.dist-info",
+            "purelib/x-1.0.dist-info.",
+            "purelib/x-1.0.dist-info::$INDEX_ALLOCATION",
+            "data/Lib./site-packages /y-2.0.dist-info",
         )
     },
     **{
