@@ -18,7 +18,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,10 @@ from ppmctl.distributions.distribution import Dist, kind_of, parse_filename
 from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.distributions.metadata_rules import Fault
 from ppmctl.errors import InvalidDistribution, PpmError
+from ppmctl.thread_limit import ThreadLimit
 
 _CHILDREN = min(4, os.cpu_count() or 1)  # at the same time
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # some Pythons need them; nothing else of the environment
-_PATIENCE = 3.0  # seconds that an upload waits for another one to be read before it is refused
 _END_TAKES = 5.0  # seconds at most, of a child that was killed
 
 
@@ -96,20 +95,13 @@ def call(function: str, *arguments: str, seconds: int) -> str | None:
 def start(*, threads: int) -> None:
     """Start a child, so that the first file does not wait for it. `threads` are those of the server (`waiting`)."""
     pool = _pool(os.getpid())
-    pool.uploads = threading.BoundedSemaphore(max(threads // 2, 1))
+    pool.uploads = ThreadLimit(threads, Busy)
     pool.start()
 
 
-@contextlib.contextmanager
-def waiting() -> Iterator[None]:
-    """Wait within for a child that reads an upload. Raise Busy if half of the server's threads do that already."""
-    uploads = _pool(os.getpid()).uploads
-    if not uploads.acquire(timeout=_PATIENCE):
-        raise Busy
-    try:
-        yield
-    finally:
-        uploads.release()
+def waiting() -> contextlib.AbstractContextManager[None]:
+    """Wait within for a child that reads an upload. Raise Busy if too many of the server's threads do that."""
+    return _pool(os.getpid()).uploads.working()
 
 
 class _Child:
@@ -160,7 +152,7 @@ class _Pool:
     """The children of this process: each reads one file at a time, and more files wait."""
 
     def __init__(self) -> None:
-        self.uploads = threading.BoundedSemaphore(8)  # which are read, or wait for it
+        self.uploads = ThreadLimit(16, Busy)  # which are read, or wait for it
         self._slots = threading.BoundedSemaphore(_CHILDREN)
         self._idle: list[_Child] = []
 

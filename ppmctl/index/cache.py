@@ -16,11 +16,11 @@ from ppmctl.index.freshness import ROOT, Freshness
 from ppmctl.index.layout import Volume
 from ppmctl.index.mirror import Mirror
 from ppmctl.storage.bucket import Unavailable
+from ppmctl.thread_limit import ThreadLimit
 
 UNKNOWN = "The index can't reach its storage now, and does not have this on its disk; ask again in a few seconds"
 
 _FILL_EVERY = 1.0  # seconds
-_PATIENCE = 5.0  # seconds that an upload waits until others have been sent
 
 
 class Cache:
@@ -69,8 +69,9 @@ class Cache:
         return path
 
     def limit_sends(self, threads: int) -> None:
-        """Let uploads to the bucket have half of a server's threads, so that reads are answered if it hangs."""
-        self._sends = threading.BoundedSemaphore(max(threads // 2, 1))
+        """Limit the threads of a server that send to the bucket, so that reads are answered if it hangs."""
+        message = "Too many files are stored at the same time: try again in a few seconds"
+        self._sends = ThreadLimit(threads, lambda: Unavailable(message))
 
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
@@ -78,12 +79,8 @@ class Cache:
         freshness = self.freshness
         if freshness and freshness.is_away and not freshness.compare(ROOT, must_ask=True) and freshness.is_away:
             raise Unavailable("The index can't reach its storage now: nothing was stored, try again in a few seconds")
-        if not self._sends.acquire(timeout=_PATIENCE):
-            raise Unavailable("Too many files are stored at the same time: try again in a few seconds")
-        try:
+        with self._sends.working():
             yield
-        finally:
-            self._sends.release()
 
     def fill(self) -> None:
         """Read the names of all projects, until the list of projects has them: that of an empty volume has none."""

@@ -18,7 +18,7 @@ from support.nodes import new_node
 
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import cache, eviction, pages
+from ppmctl.index import eviction, pages
 from ppmctl.index.lookup import NotHere
 from ppmctl.index.project_folder import Record
 from ppmctl.index.store import Store
@@ -117,7 +117,6 @@ def test_an_upload_is_refused_at_once_while_the_bucket_is_known_to_be_away(
 
 def test_files_that_are_sent_leave_threads_for_reads(here: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert here.mirror is not None
-    monkeypatch.setattr(cache, "_PATIENCE", 0.1)
     here.cache.limit_sends(2)
     upload, is_sending, goes_on = here.mirror.bucket.upload, threading.Event(), threading.Event()
 

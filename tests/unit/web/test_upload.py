@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +13,7 @@ from support import wheels
 from support.pages import HTML, Page, Visitor
 from werkzeug.test import TestResponse
 
+from ppmctl import thread_limit
 from ppmctl.access import accounts
 from ppmctl.access.account import SERVER
 from ppmctl.distributions import inspection
@@ -111,8 +111,8 @@ def test_an_upload_is_refused_where_too_many_others_are_read(
 ) -> None:
     """Its thread is free for others then, and the client tries again."""
     secret = visitor.as_user("ann", "publisher")
-    monkeypatch.setattr(inspection, "_PATIENCE", 0.01)
-    monkeypatch.setattr(inspection._pool(os.getpid()), "uploads", threading.BoundedSemaphore(2))
+    monkeypatch.setattr(thread_limit, "_PATIENCE", 0.01)
+    monkeypatch.setattr(inspection._pool(os.getpid()), "uploads", thread_limit.ThreadLimit(4, inspection.Busy))
     made = wheels.wheel("good", "1.0")
 
     def sent() -> TestResponse:
