@@ -26,7 +26,7 @@ MAX_REQUIRES_PYTHON = 300  # characters
 CPU_SECONDS = 10
 CPU_SECONDS_PER_MB = 0.2
 MAX_MEMORY = 256 << 20  # bytes, in addition to the memory of an empty reader
-MAX_SECONDS = 300  # of waiting for a reader
+MAX_SECONDS = 300  # of waiting for a reader; the disk may be slow, so this says nothing about the file
 MAX_ANSWER = 8 << 20  # bytes, of a reader's answer
 MAX_MESSAGE = 2000  # characters, of a message in it
 

@@ -39,12 +39,14 @@ class Ended(Exception):
 
 
 class Busy(PpmError):
-    """All children are at work."""
+    """The work was not done now, for no reason in the file or text: all children are at work, or the disk is slow."""
 
     status = 503
 
-    def __init__(self) -> None:
-        super().__init__("The server reads too many files at the same time: try again in a few seconds")
+    def __init__(
+        self, message: str = "The server reads too many files at the same time: try again in a few seconds"
+    ) -> None:
+        super().__init__(message)
 
 
 def inspect(path: Path, filename: str, *, old: bool = False, wait: float | None = None) -> Dist:
@@ -52,7 +54,7 @@ def inspect(path: Path, filename: str, *, old: bool = False, wait: float | None 
     `distribution.inspect`.
 
     Raise InvalidDistribution if it is not valid and safe, is over a limit, or is of a shared environment and not its
-    revision; OSError if it can't be read; Busy if no child is free within `wait` seconds.
+    revision; OSError if it can't be read; Busy if no child is free within `wait` seconds, or the disk is too slow.
     """
     kind_of(filename)  # so that no other file is read
     seconds = budget.cpu_seconds(path.stat().st_size)
@@ -82,7 +84,7 @@ def inspect(path: Path, filename: str, *, old: bool = False, wait: float | None 
 def call(function: str, *arguments: str, seconds: int) -> str | None:
     """Return what a function returns in a child that may use `seconds` of processor time. `function` is MODULE:NAME.
 
-    Raise Ended over a limit, or if the function raises; Busy if no child is free within `seconds`.
+    Raise Ended over a limit, or if the function raises; Busy if no child is free within `seconds`, or it is too slow.
     """
     request = {"call": function, "arguments": arguments, "seconds": seconds}
     answer = _pool(os.getpid()).ask(request, wait=seconds)
@@ -124,12 +126,15 @@ class _Child:
         return not self._connection.poll(0)  # an idle child sends nothing: what can be read is its end
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to a request; raise Ended if there is none. Such a child can't be asked again."""
+        """Return the answer to a request; raise Ended if there is none, Busy if it takes too long.
+
+        Such a child can't be asked again.
+        """
         try:
             self._connection.send_bytes(json.dumps(request).encode())
             limit = budget.MAX_SECONDS if "path" in request else 4 * request["seconds"]
             if not self._connection.poll(limit):
-                raise Ended(f"takes more than {limit} seconds")
+                raise Busy(f"Reading took more than {limit} seconds, the disk may be slow: try again later")
             answer: dict[str, Any] = json.loads(self._connection.recv_bytes(budget.MAX_ANSWER))
         except (EOFError, OSError) as exc:
             raise Ended(_reason(self.end(), request["seconds"])) from exc

@@ -70,7 +70,7 @@ def adopt(store: Store, source: Path, *, hard_links: bool) -> Adopted:
             for path in paths:
                 try:
                     changed.add(_take(store, source, path, hard_links=hard_links, done=done))
-                except Refused as exc:
+                except (Refused, inspection.Busy) as exc:
                     done.left.append(Left(path=path, reason=exc.message))
                 except InvalidDistribution as exc:
                     done.left.append(Left(path=path, reason=old_format(path.name) or exc.message))

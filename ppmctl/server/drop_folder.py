@@ -78,7 +78,7 @@ class Watcher:
             notes = self._publish(path, state)
         except InvalidDistribution as exc:
             reason = old_format(path.name) or exc.message
-        except Unavailable as exc:
+        except (Unavailable, inspection.Busy) as exc:
             log.warning("%s is published later: %s", path, exc.message)
             self._seen.pop(name, None)  # so it is tried again soon
             return False

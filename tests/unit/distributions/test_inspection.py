@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -104,6 +105,20 @@ def test_too_much_processor_time_ends_the_child_alone(tmp_path: Path, monkeypatc
     monkeypatch.undo()
     assert inspection.inspect(small, small.name).name.project == "x"
     assert children() != [before]
+
+
+def test_a_file_on_a_slow_disk_is_not_invalid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = wheels.write(tmp_path, wheels.wheel("x", "1.0"))
+    inspection.inspect(path, path.name)
+    (child,) = children()
+    child._process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(budget, "MAX_SECONDS", 0.01)
+    with pytest.raises(inspection.Busy, match=r"took more than 0\.01 seconds, the disk may be slow"):
+        inspection.inspect(path, path.name)
+    assert child._process.returncode == -signal.SIGKILL
+    assert children() == []
+    monkeypatch.undo()
+    assert inspection.inspect(path, path.name).name.project == "x"
 
 
 def test_too_much_memory_ends_the_child_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

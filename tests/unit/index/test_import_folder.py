@@ -6,11 +6,13 @@ import os
 import stat
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support import wheels
 
 from ppmctl import regular_file
+from ppmctl.distributions import inspection
 from ppmctl.index import import_folder
 from ppmctl.index.import_folder import Adopted
 from ppmctl.index.store import Store
@@ -116,6 +118,13 @@ def test_a_file_that_is_replaced_while_it_is_read_is_left(
     monkeypatch.setattr(regular_file, "open_below", replaced)
     assert adopted(store, old, hard_links=hard_links) == (set(), {name: "not a regular file"})
     assert not store.volume.project("good").exists()
+
+
+def test_a_file_that_a_slow_disk_gives_too_late_is_left(
+    store: Store, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection, "inspect", Mock(side_effect=inspection.Busy("slow")))
+    assert adopted(store, old, hard_links=False) == (set(), {wheels.wheel("good", "1.0")[0]: "slow"})
 
 
 def test_old_metadata_is_taken_if_clients_can_read_it(store: Store, old: Path) -> None:

@@ -6,12 +6,14 @@ import json
 import logging
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support import wheels
 from support.folder_bucket import FolderBucket
 from support.nodes import new_node
 
+from ppmctl.distributions import inspection
 from ppmctl.index import project_folder
 from ppmctl.index.store import Store
 from ppmctl.server.drop_folder import Watcher
@@ -156,6 +158,17 @@ def test_the_same_file_again_is_deleted_and_other_content_is_rejected(store: Sto
     assert "other content" in path.with_name(path.name + REJECTED).read_text()
     assert path.exists()
     assert (store.volume.project("taken") / path.name).read_bytes() == made[1]
+
+
+def test_a_file_that_a_slow_disk_gives_too_late_waits(
+    store: Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = wheels.write(store.volume.drop, wheels.wheel("x", "1.0"))
+    monkeypatch.setattr(inspection, "inspect", Mock(side_effect=inspection.Busy))
+    assert look(watcher) == []
+    assert list(store.volume.drop.iterdir()) == [path], "there is no file with a reason"
+    monkeypatch.undo()
+    assert look(watcher) == [path.name]
 
 
 def test_without_the_bucket_a_file_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
