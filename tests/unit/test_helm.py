@@ -6,6 +6,8 @@ No cluster runs here: what a cluster does with the objects is not shown.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 import yaml
 
 from ppmctl import __version__
+from ppmctl.index.layout import Volume
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "ppm"
@@ -209,7 +212,24 @@ def test_nothing_that_only_the_bucket_can_repair_stops_a_pod() -> None:
     for probe in ("startupProbe", "livenessProbe"):
         assert application[probe]["exec"]["command"] == ["ppmctl", "health", "--alive"]
     assert "readinessProbe" not in application
-    assert nginx["readinessProbe"]["exec"]["command"] == ["health"]
+    assert nginx["readinessProbe"]["exec"]["command"][-1].endswith("; exec health")
+
+
+def test_a_node_that_has_never_read_its_bucket_is_not_ready(volume: Volume, tmp_path: Path) -> None:
+    """As with a wrong credential and an empty disk: an upgrade stops at the first such pod."""
+    command = containers(EVERYTHING)["nginx"]["readinessProbe"]["exec"]["command"][-1]
+    (tmp_path / "health").write_text("#!/bin/sh\n")
+    (tmp_path / "health").chmod(0o755)
+    here = command.replace("/srv/ppm", str(volume.root))
+    assert here != command
+
+    def is_ready() -> bool:
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        return subprocess.run(["sh", "-c", here], env={"PATH": path}, stdout=subprocess.DEVNULL).returncode == 0
+
+    assert not is_ready()
+    volume.listed.touch()
+    assert is_ready()
 
 
 def test_a_pod_that_is_not_ready_gets_no_connections() -> None:
