@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from ppmctl.errors import PpmError
 
 _PATIENCE = 60.0  # seconds; a client that is refused has to send its file again
+_BRIEFLY = 1.0  # seconds for the other threads, so that no burst of short work is refused
 
 
 class ThreadLimit:
     """Half of a server's threads may do the same work at the same time, while a quarter of them waits for that."""
 
     def __init__(self, threads: int, refusal: Callable[[], PpmError]) -> None:
-        """`refusal` makes the error for a thread that may not even wait, or has waited too long."""
+        """`refusal` makes the error for a thread that has waited too long."""
         self._refusal = refusal
         self._working = threading.BoundedSemaphore(max(threads // 2, 1))
         self._waiting = threading.BoundedSemaphore(threads // 4)
@@ -33,7 +34,7 @@ class ThreadLimit:
     def _waits(self) -> bool:
         """Wait until this thread may do the work; return False if it may not."""
         if not self._waiting.acquire(blocking=False):
-            return False
+            return self._working.acquire(timeout=_BRIEFLY)
         try:
             return self._working.acquire(timeout=_PATIENCE)
         finally:

@@ -40,6 +40,19 @@ def test_half_of_the_threads_work_and_a_quarter_waits(threads: int, working: int
         assert sum(job.result(20) for job in jobs) == working + waiting
 
 
+def test_a_burst_of_short_work_is_done() -> None:
+    limit, together = ThreadLimit(16, Refusal), threading.Barrier(16)
+
+    def work() -> None:
+        together.wait(20)
+        with limit.working():
+            threading.Event().wait(0.01)
+
+    with ThreadPoolExecutor(16) as pool:
+        for job in [pool.submit(work) for _number in range(16)]:
+            job.result(20)
+
+
 def test_a_thread_that_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread_limit, "_PATIENCE", 0.01)
     limit = ThreadLimit(4, Refusal)
