@@ -58,12 +58,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def _interval(environment: Mapping[str, str], name: str, longest: str) -> timedelta:
     """Return an interval, by default the longest: health and the alerts report one that is later as a fault."""
-    given = parse_duration(environment.get(name) or longest)
-    if given > parse_duration(longest):
-        raise PpmError(
-            f"{name} is {environment[name]!r}: it must be {longest} or less; later ones are reported as a fault"
-        )
-    return given
+    given, most = parse_duration(environment.get(name) or longest), parse_duration(longest)
+    if given > most:
+        what = f"{name} is {environment[name]!r}: {longest} is used, as later ones would be reported as a fault"
+        print(f"ppm-backup: {what}. Set it to {longest} or less.", file=sys.stderr)
+    return min(given, most)
 
 
 def due(results: Mapping[str, OperationResult], settings: Settings) -> dict[str, datetime]:

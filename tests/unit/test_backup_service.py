@@ -75,9 +75,17 @@ def test_settings_become_options(repeat: ModuleType) -> None:
     for wrong in ({"PPM_BACKUP_KEEP_DAILY": "many"}, {"PPM_BACKUP_EVERY": "daily"}):
         with pytest.raises(PpmError):
             repeat.read_settings(wrong)
-    for name, late, longest in (("PPM_BACKUP_EVERY", "25h", "24h"), ("PPM_BACKUP_DRILL_EVERY", "8d", "7d")):
-        with pytest.raises(PpmError, match=f"{name} is '{late}': it must be {longest} or less"):
-            repeat.read_settings({name: late})
+
+
+def test_an_interval_that_is_too_long_is_shortened_with_a_warning(
+    repeat: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error would end the container again and again, so that there would be no backup at all."""
+    settings = repeat.read_settings({"PPM_BACKUP_EVERY": "48h", "PPM_BACKUP_DRILL_EVERY": "30d"})
+    assert (settings.every, settings.drill_every) == (DAY, 7 * DAY)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "PPM_BACKUP_EVERY is '48h': 24h is used" in first
+    assert "PPM_BACKUP_DRILL_EVERY is '30d': 7d is used" in second
 
 
 def test_the_health_check_names_what_failed(repeat: ModuleType, tmp_path: Path) -> None:
