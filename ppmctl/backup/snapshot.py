@@ -146,7 +146,7 @@ def choose(snapshots: Sequence[Snapshot], wanted: str | None, *, index: str = ""
     """Return the snapshot whose id starts with `wanted`, or the latest backup, of the `index` if it has one.
 
     Raise PpmError, also if the latest one may be the wrong one: others are of another index, or of a volume that was
-    backed up while the latest one's was too.
+    backed up while the latest one's was too. Those without ids may be of any volume.
     """
     if not wanted or wanted == "latest":
         return _latest([snapshot for snapshot in snapshots if snapshot.is_backup], index)
@@ -160,18 +160,18 @@ def choose(snapshots: Sequence[Snapshot], wanted: str | None, *, index: str = ""
 def _latest(backups: Sequence[Snapshot], index: str) -> Snapshot:
     if not backups:
         raise PpmError("There is no backup in this repository.", hint="The first one: ppmctl backup create")
-    own = [each for each in backups if index and each.index == index]
-    backups = own or [each for each in backups if each.index] or backups
-    latest = backups[-1]
-    began = latest.series.since
+    named = [each for each in backups if each.index]
+    named = [each for each in named if each.index == index] or named
+    latest = (named or backups)[-1]
+    same, began = ("", latest.index), latest.series.since
     others = {
         each.series: each
-        for each in backups
-        if each.series != latest.series and (each.index != latest.index or each.time > began)
+        for each in (*named, *(each for each in backups if not each.index))
+        if each.series != latest.series and (each.index not in same or each.time > began)
     }
     if others:
-        listed = some([f"{each.described} from {each.volume}" for each in (latest, *others.values())])
-        what = "indexes" if any(each.index != latest.index for each in others.values()) else "machines"
+        listed = some([f"{each.described} from {each.volume or 'unknown'}" for each in (latest, *others.values())])
+        what = "indexes" if any(each.index not in same for each in others.values()) else "machines"
         raise PpmError(
             f"The repository has backups of several {what}, and the latest one may be the wrong one: {listed}.",
             hint="Choose one of `ppmctl backup list`: --snapshot ID (with restore.yml: -e ppm_snapshot=ID)",

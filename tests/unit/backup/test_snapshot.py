@@ -93,6 +93,16 @@ def test_it_has_to_be_chosen_if_two_machines_back_up_one_index(index: str) -> No
     assert choose(both, "5live", index=index).time == "5"
 
 
+@pytest.mark.parametrize("index", ["i", ""])
+@pytest.mark.parametrize("time", ["2", "6"])
+def test_it_has_to_be_chosen_if_a_machine_without_ids_goes_on(index: str, time: str) -> None:
+    """As the live host of an older release, after a rehearsal with a new one; or after a rollback."""
+    unnamed = [Snapshot(id=f"{time}old", time=time, tags=("ppm",))]
+    both = by_time(of("i", "new", "1", "5"), unnamed)
+    with pytest.raises(PpmError, match=rf"several machines.*5new of 5 from new, {time}old of {time} from unknown"):
+        choose(both, None, index=index)
+
+
 def test_it_has_to_be_chosen_if_there_are_several_indexes_and_none_is_this_one() -> None:
     several = by_time(of("i", "one", "1", "2"), of("j", "two", "2", "3"))
     assert (choose(several, None, index="i").id, choose(several, None, index="j").id) == ("2one", "3two")
