@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -134,11 +135,15 @@ def _started(state: dict[str, str]) -> float:
 
 
 def _written(state: dict[str, str], others: list[str]) -> float:
-    """Return when the newest file of a unit was written; a link counts itself, and a folder with what is in it."""
+    """Return when the newest file of a unit was written; a link counts itself, and a folder with what is in it.
+
+    A time in the future does not count: it is of a clock that was wrong, and would be newer than each start.
+    """
     names = " ".join(state.get(key, "") for key in ("FragmentPath", "DropInPaths", "EnvironmentFiles")).split()
     paths = [Path(name) for name in others + [name for name in names if name.startswith(_WRITTEN)]]
     inside = [inner for path in paths if path.is_dir() and not path.is_symlink() for inner in path.rglob("*")]
-    return max((path.lstat().st_mtime for path in paths + inside if os.path.lexists(path)), default=0.0)
+    times = [path.lstat().st_mtime for path in paths + inside if os.path.lexists(path)]
+    return max((each for each in times if each <= time.time()), default=0.0)
 
 
 def versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,8 +28,9 @@ def test_a_limit_of_the_journal_that_is_not_ppms(path: str, content: str, is_lim
     assert probe_host.has_journal_limit(tmp_path) is is_limited
 
 
-STARTED = datetime(2030, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)
-RELOADED = datetime(2030, 1, 31, 14, 0, 0, 500_000, tzinfo=UTC)
+STARTED = datetime(2020, 1, 31, 12, 0, 0, 500_000, tzinfo=UTC)
+RELOADED = datetime(2020, 1, 31, 14, 0, 0, 500_000, tzinfo=UTC)
+TOMORROW = (datetime.now(UTC) + timedelta(days=1) - STARTED) // timedelta(seconds=1)
 
 
 def shown(unit: str, *, active: str = "active", unloaded: str = "no", reloads: str = "no", files: str = "") -> str:
@@ -55,11 +56,15 @@ StateChangeTimestamp=Thu {RELOADED:%Y-%m-%d %H:%M:%S.%f} UTC
         (1, {}, {"stale": ["u"]}),
         (1, {"reloads": "yes"}, {"ready": ["u"]}),
         (7201, {"reloads": "yes"}, {"stale": ["u"]}),
+        (TOMORROW, {}, {"ready": ["u"]}),
         (1, {"active": "inactive"}, {}),
         (-1, {"unloaded": "yes"}, {"stale": ["u"], "unloaded": ["u"]}),
         (-1, {"unloaded": "yes", "active": "inactive"}, {"unloaded": ["u"]}),
     ],
-    ids=["read", "written later", "reloaded", "written after the reload", "not running", "not loaded", "of a timer"],
+    ids=[
+        *("read", "written later", "reloaded", "written after the reload", "written with a wrong clock"),
+        *("not running", "not loaded", "of a timer"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["drop-in", "link", "in a folder", "folder"])
 def test_a_unit_whose_files_are_newer_than_its_start_is_stale(
