@@ -107,8 +107,11 @@ def cached_files(volume: Volume) -> Iterator[CachedFile]:
     for project in pages.projects(volume):
         if environment_of(project) is not None or not volume.head(project).exists():
             continue
-        with os.scandir(volume.project(project)) as entries:
-            found = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
+        try:
+            with os.scandir(volume.project(project)) as entries:
+                found = {entry.name: entry for entry in entries if not entry.name.startswith(".")}
+        except FileNotFoundError:  # it was removed at this moment
+            continue
         for name, entry in found.items():
             if name.endswith(SIDE_FILES) or name + RECORD not in found:
                 continue

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ppmctl.index import eviction
+from ppmctl.index import eviction, pages
 from ppmctl.index.eviction import Eviction, cached_files
 from ppmctl.index.layout import METADATA, RECORD, Volume
 
@@ -102,6 +102,15 @@ def test_what_the_bucket_may_not_have_stays(volume: Volume) -> None:
     volume.head("bbb").unlink()
     assert list(cached_files(volume)) == []
     assert evict(volume, 10) == []
+
+
+def test_a_project_whose_folder_is_gone_is_skipped(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader who gets FileNotFoundError would take it for a file that the index does not have."""
+    put(volume, "bbb", "1.0", used=0)
+    volume.head("aaa").touch()
+    monkeypatch.setattr(pages, "projects", lambda _volume: ["aaa", "bbb"])
+    assert eviction.make_room(volume, 1000, now=time.time() + 10)
+    assert list(cached_files(volume)) == []
 
 
 def test_files_of_environments_stay(volume: Volume) -> None:
