@@ -99,7 +99,7 @@ class Counter:
             if tally.lines:
                 _add_up_old_days(connection)
                 positions.drop_old()
-            if not unreadable:
+            if not unreadable and (tally.lines or not positions.are_another_counters):
                 _record_run(connection, is_continued=positions.is_continued)
         return Counted(lines=tally.lines, broken=tally.broken, unreadable=tuple(unreadable))
 
@@ -144,7 +144,17 @@ class _Positions:
         self._by_head = {row[1]: Position(**dict(zip(columns, row, strict=True))) for row in rows}
         latest = max(self._by_head.values(), key=lambda position: (position.time, position.id), default=None)
         self._latest = latest and latest.id
-        self.is_continued = False  # whether the log is still there that was read last; newer ones are there too
+        self._met: set[int] = set()
+
+    @property
+    def is_continued(self) -> bool:
+        """Return whether the log is still there that was read last; newer ones are there too."""
+        return self._latest in self._met
+
+    @property
+    def are_another_counters(self) -> bool:
+        """Return whether the logs are known, but another counter of the volume reads the log that is in use."""
+        return bool(self._met) and not self.is_continued
 
     def is_unchanged(self, identity: str) -> bool:
         known = [position for position in self._by_head.values() if position.identity == identity]
@@ -157,7 +167,7 @@ class _Positions:
         return known
 
     def _meet(self, *known: Position) -> None:
-        self.is_continued |= self._latest in [position.id for position in known]
+        self._met.update(position.id for position in known)
 
     def move(self, known: Position | None, file: LogFile, block: Block, newer_than: bytes) -> Position:
         """Store that a log was counted up to the end of a block, and return the position."""

@@ -477,7 +477,7 @@ def test_what_was_installed_in_a_gap_is_not_known(
     assert since(paused=3, text=line(second=2)) == today - 100 * DAY
     assert caplog.text == ""
     log.with_name(f"{log.name}.1").unlink()
-    assert since(paused=3, text=line(agent="y"), mode="wb") == today
+    assert since(paused=3, text=line(agent="y", second=3), mode="wb") == today
     assert "not counted for 3 days" in caplog.text
     assert since(paused=31, text=b"") == today
     gap = usage.last_installs(volume).gap
@@ -499,6 +499,29 @@ def test_counting_that_fails_is_a_gap(volume: Volume, log: Path) -> None:
     assert counted is not None
     assert counted.unreadable
     assert usage.last_installs(volume).until == known.until - 5 * DAY
+
+
+def test_an_old_log_of_the_server_says_nothing_about_the_log_of_nginx(
+    volume: Volume, log: Path, tmp_path: Path
+) -> None:
+    """The server's thread reads the log that it wrote before nginx was in front."""
+    nginx = tmp_path / "nginx.log"
+    log.write_bytes(lines(1))
+    nginx.write_bytes(lines(1, 1))
+    server, timer = Counter(volume), Counter(volume, [nginx])
+    server.count()
+    timer.count()
+    with database.writing(volume) as connection:
+        connection.execute("UPDATE counted SET last = last - 3 * 86400, first = last - 9 * 86400")
+    before = usage.last_installs(volume)
+    server.count()
+    assert usage.last_installs(volume) == before, "nothing is known of nginx's log"
+    with nginx.open("ab") as file:
+        file.write(lines(1, 2))
+    timer.count()
+    after = usage.last_installs(volume)
+    assert after.since == before.since, "no gap"
+    assert after.until == database.day_of(database.today())
 
 
 def test_counts_of_an_older_release_are_kept(volume: Volume, log: Path, count: Callable[[], int]) -> None:
