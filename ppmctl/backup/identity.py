@@ -46,16 +46,15 @@ def _read(path: Path) -> str:
 
 
 def require_own(volume: Volume, repository: Repository) -> None:
-    """Raise PpmError if a repository has only backups of other indexes, as for the empty volume of a new host."""
+    """Raise PpmError if no backup in a repository is known to be of this index: it may be empty, on a new host."""
     if repository.shown in recorded(volume):
         return
     with contextlib.suppress(NoRepository):
         backups = [snapshot for snapshot in repository.snapshots() if snapshot.is_backup]
         index = of(volume).index
-        if backups and not any(snapshot.index == index for snapshot in backups):
+        if backups and not (index and any(snapshot.index == index for snapshot in backups)):
             raise PpmError(
-                f"The repository {repository.shown} has backups of another index and none of this one; nothing was"
-                " stored.",
+                f"The repository {repository.shown} has backups, and none with the id of this index; nothing was stored.",
                 hint="If this volume replaces a lost one: ppmctl backup restore. Otherwise give each index its own"
                 " repository, or add this index to it: ppmctl backup create --force",
             )

@@ -517,7 +517,7 @@ def test_another_index_is_not_added_to_a_repository_by_mistake(own: Backups, tmp
     ppmctl("init", "--root", str(empty))
     before = own.json("list")
     printed = own.run("create", root=empty, expect=1)
-    assert "has backups of another index and none of this one; nothing was stored" in printed
+    assert "has backups, and none with the id of this index; nothing was stored" in printed
     assert "ppmctl backup restore" in printed
     assert own.json("list") == before
     own.run("create", "--force", root=empty)
