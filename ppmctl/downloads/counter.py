@@ -142,8 +142,10 @@ class _Positions:
         columns = ("id", "head", "position", "tail", "time", "identity")
         rows = connection.execute("SELECT id, head, position, tail, time, identity FROM logs")
         self._by_head = {row[1]: Position(**dict(zip(columns, row, strict=True))) for row in rows}
-        latest = max(self._by_head.values(), key=lambda position: (position.time, position.id), default=None)
-        self._latest = latest and latest.id
+        now = f"{time.time():.3f}".encode()
+        # a later time than now is that of a clock that was ahead
+        order = {each.id: (each.time <= now, each.time, each.id) for each in self._by_head.values()}
+        self._latest = max(order, key=lambda number: order[number], default=None)
         self._met: set[int] = set()
 
     @property

@@ -524,6 +524,20 @@ def test_an_old_log_of_the_server_says_nothing_about_the_log_of_nginx(
     assert after.until == database.day_of(database.today())
 
 
+def test_a_log_with_a_time_that_is_to_come_is_not_the_one_in_use(volume: Volume, log: Path) -> None:
+    old = log.with_name(f"{log.name}.1")
+    old.write_bytes(line(at=NOON + 1000 * DAY))
+    log.write_bytes(lines(1))
+    Counter(volume).count()
+    with database.writing(volume) as connection:
+        connection.execute("UPDATE counted SET last = last - 3 * 86400, first = last - 9 * 86400")
+    before = usage.last_installs(volume).since
+    old.unlink()
+    Counter(volume).count()
+    assert usage.last_installs(volume).since == before
+    assert usage.last_installs(volume).until == database.day_of(database.today())
+
+
 def test_counts_of_an_older_release_are_kept(volume: Volume, log: Path, count: Callable[[], int]) -> None:
     log.write_bytes(lines(1))
     count()
