@@ -84,7 +84,7 @@ class Counter:
         paths = [path for log in self._logs for path in log_file.found(log)]
         if not paths:
             return Counted(lines=0, broken=0, unreadable=())
-        tally, unreadable = Tally(), []
+        tally, unreadable, unread = Tally(), [], 0.0
         with database.writing(self._volume) as connection:
             positions = _Positions(connection)
             for path in paths:
@@ -96,11 +96,12 @@ class Counter:
                     tally.forget_ids()
                     reason = getattr(exc, "strerror", None) or str(exc)
                     unreadable.append(f"{path}: {reason}")
+                    unread = max(unread, time.time() if path in self._logs else _changed(path))
             if tally.lines:
                 _add_up_old_days(connection)
                 positions.drop_old()
-            if not unreadable and (tally.lines or not positions.are_another_counters):
-                _record_run(connection, is_continued=positions.is_continued)
+            if tally.lines or not positions.are_another_counters:
+                _record_run(connection, is_continued=positions.is_continued, unread=unread)
         return Counted(lines=tally.lines, broken=tally.broken, unreadable=tuple(unreadable))
 
     def _count_file(self, connection: sqlite3.Connection, positions: _Positions, tally: Tally, path: Path) -> None:
@@ -199,14 +200,29 @@ class _Positions:
         self._connection.execute(query, (_MOST_LOGS,))
 
 
-def _record_run(connection: sqlite3.Connection, *, is_continued: bool) -> None:
-    """Store that all logs were read now, and whether requests were lost since the last run."""
+def _changed(path: Path) -> float:
+    """Return when a file was changed last; now if that can't be found out."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def _record_run(connection: sqlite3.Connection, *, is_continued: bool, unread: float) -> None:
+    """Store that all logs were read now, and whether requests were lost since the last run.
+
+    `unread` is when a log that can't be read was changed last. For a day it may be repaired, so nothing is stored.
+    """
     now = int(time.time())
     known = database.counted(connection)
     first, last = known or (now, now)
     pause = now - last
-    if pause > (_LONGEST_PAUSE if is_continued else _DAY):
-        log.warning("Downloads were not counted for %d days: what was installed then is not known.", pause // _DAY)
+    is_unread = unread > last - _RECORDED_EVERY  # an older one was counted when it could be read
+    if is_unread and now - unread < _DAY:
+        return
+    if is_unread or pause > (_LONGEST_PAUSE if is_continued else _DAY):
+        days = max(pause // _DAY, 1)
+        log.warning("Downloads were not counted for %d days: what was installed then is not known.", days)
         first = now
     if known is None or abs(pause) >= _RECORDED_EVERY:
         with one_step(connection):

@@ -538,6 +538,38 @@ def test_a_log_with_a_time_that_is_to_come_is_not_the_one_in_use(volume: Volume,
     assert usage.last_installs(volume).until == database.day_of(database.today())
 
 
+@pytest.mark.parametrize(
+    ("age", "counted_again", "is_gap"),
+    [(7, True, False), (4, True, True), (0.5, False, False)],
+    ids=["counted before", "lost", "may be repaired"],
+)
+def test_a_rotated_log_that_stays_unreadable_ends_nothing_for_ever(
+    volume: Volume, log: Path, age: float, counted_again: bool, is_gap: bool
+) -> None:
+    log.write_bytes(lines(1))
+    Counter(volume).count()
+    with database.writing(volume) as connection:
+        connection.execute("UPDATE counted SET last = last - 5 * 86400, first = last - 9 * 86400")
+    before = usage.last_installs(volume)
+    damaged = log.with_name(f"{log.name}.3.gz")
+    damaged.write_bytes(b"\x1f\x8bdamaged")
+    changed = datetime.now(UTC).timestamp() - age * 86_400
+    os.utime(damaged, (changed, changed))
+    for _run in range(2):
+        Counter(volume).count()
+    today = database.day_of(database.today())
+    after = usage.last_installs(volume)
+    assert after.until == (today if counted_again else before.until)
+    assert after.since == (today if is_gap else before.since)
+
+
+def test_a_log_in_use_that_is_unreadable_is_never_counted(volume: Volume, log: Path) -> None:
+    log.mkdir()
+    os.utime(log, (1, 1))
+    Counter(volume).count()
+    assert usage.last_installs(volume).until is None
+
+
 def test_counts_of_an_older_release_are_kept(volume: Volume, log: Path, count: Callable[[], int]) -> None:
     log.write_bytes(lines(1))
     count()
