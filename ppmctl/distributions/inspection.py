@@ -44,7 +44,8 @@ class Busy(PpmError):
     status = 503
 
     def __init__(
-        self, message: str = "The server reads too many files at the same time: try again in a few seconds"
+        self,
+        message: str = "The server checks or stores too many files at the same time: try again in a few seconds",
     ) -> None:
         super().__init__(message)
 
@@ -95,14 +96,18 @@ def call(function: str, *arguments: str, seconds: int) -> str | None:
 
 
 def start(*, threads: int) -> None:
-    """Start a child, so that the first file does not wait for it. `threads` are those of the server (`waiting`)."""
+    """Start a child, so that the first file does not wait for it. `threads` are those of the server (`uploading`)."""
     pool = _pool(os.getpid())
     pool.uploads = ThreadLimit(threads, Busy)
     pool.start()
 
 
-def waiting() -> contextlib.AbstractContextManager[None]:
-    """Wait within for a child that reads an upload. Raise Busy if too many of the server's threads do that."""
+def uploading() -> contextlib.AbstractContextManager[None]:
+    """Inspect an upload within, or send it to a bucket. Raise Busy if too many of the server's threads do either.
+
+    There is one limit for both, so that a slow bucket and slow inspections together leave threads for pages. A
+    thread that is within does not enter again.
+    """
     return _pool(os.getpid()).uploads.working()
 
 
@@ -157,7 +162,7 @@ class _Pool:
     """The children of this process: each reads one file at a time, and more files wait."""
 
     def __init__(self) -> None:
-        self.uploads = ThreadLimit(16, Busy)  # which are read, or wait for it
+        self.uploads = ThreadLimit(16, Busy)  # which are inspected or sent, or wait for it
         self._slots = threading.BoundedSemaphore(_CHILDREN)
         self._idle: list[_Child] = []
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ppmctl import files
+from ppmctl.distributions import inspection
 from ppmctl.index import pages, project_folder
 from ppmctl.index.freshness import ROOT, Freshness
 from ppmctl.index.layout import Volume
 from ppmctl.index.mirror import Mirror
 from ppmctl.storage.bucket import Unavailable
-from ppmctl.thread_limit import ThreadLimit
 
 UNKNOWN = "The index can't reach its storage now, and does not have this on its disk; ask again in a few seconds"
 
@@ -29,7 +29,6 @@ class Cache:
     def __init__(self, volume: Volume, mirror: Mirror | None) -> None:
         self._volume = volume
         self.mirror = mirror
-        self.limit_sends(16)
         self._written: frozenset[str] | None = None  # the names in the list of projects, once it was written
         self.freshness = Freshness(volume, self._pull) if mirror is not None else None
 
@@ -68,18 +67,13 @@ class Cache:
             self.mirror.fetch(project, name)
         return path
 
-    def limit_sends(self, threads: int) -> None:
-        """Limit the threads of a server that send to the bucket, so that reads are answered if it hangs."""
-        message = "Too many files are stored at the same time: try again in a few seconds"
-        self._sends = ThreadLimit(threads, lambda: Unavailable(message))
-
     @contextlib.contextmanager
     def sending(self) -> Iterator[None]:
-        """Send a file to the bucket within. Raise Unavailable if it is known to be away, or has too much to do."""
+        """Send a file to the bucket within. Raise Unavailable if it is away, and what `uploading` raises."""
         freshness = self.freshness
         if freshness and freshness.is_away and not freshness.compare(ROOT, must_ask=True) and freshness.is_away:
             raise Unavailable("The index can't reach its storage now: nothing was stored, try again in a few seconds")
-        with self._sends.working():
+        with inspection.uploading():
             yield
 
     def fill(self) -> None:

@@ -58,7 +58,6 @@ def repair(store: Store) -> None:
 def start(store: Store, settings: ServerSettings, more: Mapping[str, Callable[[], None]] | None = None) -> None:
     """Start the threads, which end with the process: old pages, search, the folder `drop/`, and so on, and `more`."""
     inspection.start(threads=settings.threads)
-    store.cache.limit_sends(settings.threads)
     for name, work in {
         **_bucket_threads(store, settings),
         "root list": lambda: _write_root(store),

@@ -91,7 +91,7 @@ def publish(store: Store, upload: Upload, public_names: PublicNames) -> bool:
 
 def _put(store: Store, upload: Upload, content: IncomingFile, name: Filename) -> bool:
     """Put the file into the store; return whether it is new there. Raise InvalidDistribution or inspection.Busy."""
-    with inspection.waiting():
+    with inspection.uploading():
         dist = inspection.inspect(content.path, name.filename)
     dist.require_valid()
     upload.notes += dist.notes

@@ -79,9 +79,9 @@ def test_more_children_read_at_the_same_time_than_before_but_not_more_than_the_l
 
 def test_uploads_are_read_in_half_of_the_servers_threads() -> None:
     inspection.start(threads=3)
-    with inspection.waiting(), pytest.raises(inspection.Busy), inspection.waiting():
+    with inspection.uploading(), pytest.raises(inspection.Busy), inspection.uploading():
         pass
-    with inspection.waiting():
+    with inspection.uploading():
         pass
 
 

@@ -16,7 +16,8 @@ from support import wheels
 from support.folder_bucket import FolderBucket
 from support.nodes import new_node
 
-from ppmctl.distributions import distribution
+from ppmctl import thread_limit
+from ppmctl.distributions import distribution, inspection
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import eviction, pages
 from ppmctl.index.lookup import NotHere
@@ -115,9 +116,13 @@ def test_an_upload_is_refused_at_once_while_the_bucket_is_known_to_be_away(
     assert put(here, ONE) is not None
 
 
-def test_files_that_are_sent_leave_threads_for_reads(here: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_sent_or_inspected_leave_threads_for_reads(
+    here: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one limit for both: two of them would let all threads of a server be in uploads."""
     assert here.mirror is not None
-    here.cache.limit_sends(2)
+    monkeypatch.setattr(thread_limit, "_BRIEFLY", 0.01)
+    monkeypatch.setattr(inspection._pool(os.getpid()), "uploads", thread_limit.ThreadLimit(2, inspection.Busy))
     upload, is_sending, goes_on = here.mirror.bucket.upload, threading.Event(), threading.Event()
 
     def send_slowly(key: str, path: Path) -> None:
@@ -129,8 +134,10 @@ def test_files_that_are_sent_leave_threads_for_reads(here: Store, monkeypatch: p
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(put, here, ONE)
         assert is_sending.wait(10)
-        with pytest.raises(Unavailable, match="at the same time"):
+        with pytest.raises(inspection.Busy, match="at the same time"):
             put(here, TWO)
+        with pytest.raises(inspection.Busy), inspection.uploading():
+            pytest.fail("it is inspected beside a file that is sent")
         goes_on.set()
         assert first.result(10) is not None
     assert put(here, TWO) is not None

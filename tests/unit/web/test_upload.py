@@ -119,7 +119,7 @@ def test_an_upload_is_refused_where_too_many_others_are_read(
         data = {":action": "file_upload", "content": (io.BytesIO(made[1]), made[0])}
         return visitor.client.post("/", base_url=visitor.base, auth=("ann", secret), data=data)
 
-    with inspection.waiting(), inspection.waiting():
+    with inspection.uploading(), inspection.uploading():
         answer = sent()
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert "too many files at the same time" in answer.get_data(as_text=True)
