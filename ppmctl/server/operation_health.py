@@ -16,7 +16,7 @@ NOUNS = {BACKUP: "backup", DRILL: "restore drill", CERTIFICATE: "renewal of the 
 OLDEST = {BACKUP: timedelta(hours=48), DRILL: timedelta(days=8)}
 
 # how long a webhook may fail, and how old the state of one that fails or is disabled may be: it was removed then
-_MAY_FAIL, _OLDEST_STATE = timedelta(hours=1), timedelta(hours=2)
+_MAY_FAIL, _OLDEST_STATE = timedelta(hours=1), timedelta(minutes=30)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,7 @@ class Delivery:
         if seen == self._seen:
             return LOOK_EVERY
         lines = audit_outbox.after(self._volume, self._progress.place, most=_BATCH)
-        before = self._progress.place
+        stored = self._progress
         for line in lines:
             occurred = event.of(line.text, line.before)
             if occurred is not None and occurred.is_one_of(self._webhook.events) and not self._send(occurred):
@@ -73,11 +73,13 @@ class Delivery:
             self._progress = replace(self._progress, place=line.after)
             if occurred is not None and occurred.is_one_of(self._webhook.events):
                 self._store()
-                before = line.after
-        if self._progress.place != before:
-            self._store()
+                stored = self._progress
         if len(lines) < _BATCH:
             self._seen = seen
+            if self._progress.failing_since:  # what could not be sent was given up, or is not wanted any more
+                self._progress = self._progress.without_failure()
+        if self._progress != stored:
+            self._store()
         return 0.0 if lines else LOOK_EVERY
 
     def _send(self, occurred: Event) -> bool:

@@ -13,7 +13,7 @@ from ppmctl import files
 from ppmctl.access.audit_outbox import Place
 from ppmctl.index.layout import Volume
 
-CONFIRMED_EVERY = 3600  # seconds
+CONFIRMED_EVERY = 600  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,11 @@ class Progress:
 
     def refused_for_good(self, error: str) -> Progress:
         """Return the progress after the receiver said that it wants no more events."""
-        return replace(self, disabled=True, error=error, attempts=0, failing_since=0.0, next_attempt=0.0)
+        return replace(self.without_failure(), disabled=True, error=error)
+
+    def without_failure(self) -> Progress:
+        """Return the progress with nothing left to be sent again."""
+        return replace(self, attempts=0, failing_since=0.0, next_attempt=0.0, error="")
 
 
 def read(volume: Volume, key: str, *, now: float, again: timedelta) -> Progress | None:

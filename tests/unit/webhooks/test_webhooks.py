@@ -417,22 +417,48 @@ def test_an_event_is_given_up_after_three_days_and_the_next_is_sent(
     delivery = Delivery(volume, webhook, clock=clock)
     write(volume, "a-1.0.zip")
     posts.answers = [500] * 1_000
+    start = clock.now
     while (progress := known(volume, webhook)).dropped == 0:
         run(delivery, clock)
         assert len(posts.sent) < 200
-        progress = known(volume, webhook)
-        clock.now = max(clock.now, progress.next_attempt)
-    assert 3 * 86_400 <= clock.now - progress.failing_since < 3 * 86_400 + 8_000
+        assert reported(volume, clock).failing != known(volume, webhook).dropped
+        clock.now = max(clock.now, known(volume, webhook).next_attempt)
+    assert 3 * 86_400 <= clock.now - start < 3 * 86_400 + 8_000
     assert "GIVEN UP" in caplog.text
-    clock.now += 3 * 3_600
-    run(delivery, clock, seconds=5)
-    assert reported(volume, clock) == Webhooks(failing=1, failing_long=1, given_up=1)
+    assert reported(volume, clock) == Webhooks(given_up=1), "nothing is left that could fail"
+    assert (progress.attempts, progress.next_attempt, progress.error) == (0, 0.0, "")
     posts.answers = []
     write(volume, "b-1.0.zip")
     run(delivery, clock, seconds=4_000)
     assert posts.sent[-1] == "b-1.0.zip"
     assert (known(volume, webhook).delivered, known(volume, webhook).dropped) == (1, 1)
     assert reported(volume, clock) == Webhooks(given_up=1)
+
+
+def test_a_webhook_that_does_not_want_the_failed_event_any_more_fails_no_longer(
+    volume: Volume, webhook: Webhook, posts: Posts, clock: Clock
+) -> None:
+    delivery = Delivery(volume, webhook, clock=clock)
+    write(volume, "a-1.0.zip")
+    posts.answers = [500]
+    run(delivery, clock)
+    assert reported(volume, clock).failing == 1
+    run(Delivery(volume, replace(webhook, events=("user.*",)), clock=clock), clock, seconds=20)
+    assert reported(volume, clock) == Webhooks()
+    assert posts.sent == ["a-1.0.zip"]
+
+
+def test_a_webhook_that_was_removed_fails_for_less_than_an_hour(
+    volume: Volume, webhook: Webhook, posts: Posts, clock: Clock
+) -> None:
+    delivery = Delivery(volume, webhook, clock=clock)
+    write(volume, "a-1.0.zip")
+    posts.answers = [500, "503 3600"]
+    for _minute in range(50):
+        run(delivery, clock, seconds=60)
+        assert reported(volume, clock).failing == 1
+    clock.now += 35 * 60
+    assert reported(volume, clock).failing == 0
 
 
 def test_old_events_are_tried_for_three_days_too_if_no_sender_ran(
