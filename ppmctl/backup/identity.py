@@ -54,7 +54,8 @@ def require_own(volume: Volume, repository: Repository) -> None:
         index = of(volume).index
         if backups and not (index and any(snapshot.index == index for snapshot in backups)):
             raise PpmError(
-                f"The repository {repository.shown} has backups, and none with the id of this index; nothing was stored.",
+                f"The repository {repository.shown} has backups, and none with the id of this index; nothing was"
+                " stored.",
                 hint="If this volume replaces a lost one: ppmctl backup restore. Otherwise give each index its own"
                 " repository, or add this index to it: ppmctl backup create --force",
             )

@@ -203,6 +203,8 @@ def _clear(volume: Volume) -> None:
     old.mkdir(mode=0o700, exist_ok=True)
     for name in filter(staging.is_data, os.listdir(volume.root)):
         source = volume.root / name
+        if source == volume.index_id:  # it stays if the snapshot has none; otherwise that of the snapshot replaces it
+            continue
         if not source.is_dir():
             source.replace(old / name)
             continue

@@ -146,7 +146,8 @@ def choose(snapshots: Sequence[Snapshot], wanted: str | None, *, index: str = ""
     """Return the snapshot whose id starts with `wanted`, or the latest backup, of the `index` if it has one.
 
     Raise PpmError, also if the latest one may be the wrong one: others are of another index, or of a volume that was
-    backed up while the latest one's was too. Those without ids may be of any volume.
+    backed up while the latest one's was too. Those without ids may be of any volume. If a volume has had several
+    indexes, which a restore can change, the latest backup is that of its last one.
     """
     if not wanted or wanted == "latest":
         return _latest([snapshot for snapshot in snapshots if snapshot.is_backup], index)
@@ -167,7 +168,7 @@ def _latest(backups: Sequence[Snapshot], index: str) -> Snapshot:
     others = {
         each.series: each
         for each in (*named, *(each for each in backups if not each.index))
-        if each.series != latest.series and (each.index not in same or each.time > began)
+        if each.volume != latest.volume and (each.index not in same or each.time > began)
     }
     if others:
         listed = some([f"{each.described} from {each.volume or 'unknown'}" for each in (latest, *others.values())])

@@ -111,6 +111,12 @@ def test_it_has_to_be_chosen_if_there_are_several_indexes_and_none_is_this_one()
             choose(several, None, index=index)
 
 
+def test_a_volume_that_became_another_index_has_no_several_indexes() -> None:
+    """As after a restore of another index's snapshot: the next backups are of that one."""
+    changed = by_time(of("i", "here", "1", "2"), of("j", "here", "1", "3"))
+    assert (choose(changed, None).id, choose(changed, None, index="j").id) == ("3here", "3here")
+
+
 def test_removed_snapshots_are_counted_before_the_text_that_old_releases_print() -> None:
     assert read_removed('[{"keep":[1],"remove":[{"id":"a"},{"id":"b"}]},{"remove":null}]\nloading indexes...\n') == 2
     assert read_removed("[]") == read_removed("nothing") == 0
