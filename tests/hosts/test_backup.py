@@ -24,6 +24,7 @@ PLAYBOOKS = re.findall(r"(?m)^\.venv/bin/ansible-playbook -i inventory/mine (\S+
 FIRST, BACKUP, RESTORE = (CHECKOUT / name for name in PLAYBOOKS)
 PASSWORD = "/etc/ppm/backup/password"
 SECRETS = ("password", "environment", "ssh_key", "known_hosts")
+LET_ONLY_ROOT = "backup : Let only root change the existing password"
 SPECIAL = r"""a$HOME`id`"b\#;c d&"""  # a shell and systemd read it from one file
 REMOVED = wheels.wheel("withdrawn", "1.0")
 RESTORED = [f"{ROOT}/{name}" for name in ("packages", "quarantine", "credentials", "first-credential", "netrc")]
@@ -230,6 +231,10 @@ def test_a_lost_host_is_restored_on_a_bare_one(
     assert "The password of the backups is only on this host" in " ".join(provisioned.output.split())
     assert index.host.run("systemctl is-active ppm-backup.timer ppm-backup-drill.timer").out == "active\nactive\n"
     require_secrets_are_kept(index)
+    index.host.run(f"chown ppm:ppm {PASSWORD} && chmod 600 {PASSWORD}")  # as earlier versions made it
+    assert index.play(FIRST, **variables).changed == (LET_ONLY_ROOT,)
+    require_secrets_are_kept(index)
+    assert index.host.run(f"cat {PASSWORD}").out.strip() == password
     require_failure_is_reported(index, store, variables)
 
     before, listed, trail = volume(index), pages(index), audit(index)
