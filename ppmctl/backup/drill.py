@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ppmctl.access.account import Actor
 from ppmctl.backup import content, drill_environments, drill_index, identity, scratch, staging
 from ppmctl.backup.drill_environments import Checked
 from ppmctl.backup.restic import Repository
+from ppmctl.backup.snapshot import Snapshot, choose
 from ppmctl.errors import PpmError, some
 from ppmctl.index import recovery, verify
 from ppmctl.index.layout import Volume
@@ -64,6 +65,7 @@ def drill(
     began = time.monotonic()
     with scratch.folder(folder) as top:
         snapshot = identity.latest(volume, repository)
+        done.notes += _unclear(repository.snapshots())
         done.snapshot, done.snapshot_time = snapshot.id, snapshot.time
         scratch.require_space(top, repository.size_of(snapshot), is_shared=True)
         events.note(f"Restoring the snapshot {snapshot.described} to {top}.")
@@ -79,6 +81,15 @@ def drill(
         done.notes += environments.notes
         _use(store, top, done, environments, sample=sample, environ=environ)
     done.seconds = round(time.monotonic() - began, 2)
+
+
+def _unclear(snapshots: Sequence[Snapshot]) -> list[str]:
+    """Return why an empty host would not know which snapshot to restore, as one line; nothing if it would."""
+    try:
+        choose(snapshots, None)
+    except PpmError as exc:
+        return [f"a restore on an empty host would need --snapshot: {exc.message}"]
+    return []
 
 
 def _rebuilt(copy: Volume, done: Drilled) -> Store:

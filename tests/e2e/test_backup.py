@@ -535,10 +535,14 @@ def test_a_restored_volume_continues_the_index_and_not_the_other_snapshots(own: 
     assert own.json("restore", root=other)["snapshot"] == first
     assert (other / "index-id").read_text() == (own.root / "index-id").read_text()
     assert own.json("create", "--keep-daily", "1", root=other)["snapshots_removed"] == 0
-    assert own.json("drill", "--sample", "0", root=other)["snapshot"] != first
+    drilled = own.json("drill", "--sample", "0", root=other)
+    assert drilled["snapshot"] != first
+    assert not [note for note in drilled["notes"] if "--snapshot" in note]
     last = own.json("create", "--keep-daily", "1")["snapshot"]
     assert "several machines" in own.run("restore", root=tmp_path / "new", expect=1)
-    assert own.json("drill", "--sample", "0")["snapshot"] == last
+    drilled = own.json("drill", "--sample", "0")
+    assert drilled["snapshot"] == last
+    assert [note for note in drilled["notes"] if "--snapshot: The repository has backups of several machines" in note]
     assert own.json("restore", "--snapshot", last, root=tmp_path / "new")["projects"] == 7
 
 
