@@ -52,7 +52,10 @@ def end(volume: Volume) -> Place:
 
 
 def after(volume: Volume, place: Place, *, most: int) -> list[Line]:
-    """Return up to `most` lines behind `place`, which a power cut can't undo. Raise PpmError, or OSError."""
+    """Return up to `most` lines behind `place`, which a power cut can't undo. Raise PpmError, or OSError.
+
+    If the log lacks the place and has nothing newer, an empty line leads to the end, so that this is found once.
+    """
     with audit_files.opened(volume) as opened:
         lines = list(islice(_after(volume, opened, place), most))
         for each in opened:
@@ -65,21 +68,28 @@ def _after(volume: Volume, opened: list[AuditFile], place: Place) -> Iterator[Li
     names = [each.name for each in opened]
     start = names.index(place.file) if place.file in names else 0
     is_there = place.file in names and _has(opened[start], place)
-    if place.file and not is_there and opened:
+    is_lost, is_new = bool(place.file and not is_there and opened), False
+    if is_lost:
         log.error("The audit of %s lacks the part that was sent last; going on after %s.", volume.root, place.time)
     for each in opened[start:]:
         offset = place.offset if is_there and each.name == place.file else 0
         with audit_files.reading(each.path):
             each.file.seek(offset)
             for text in each.file:
-                if not text.endswith(b"\n"):  # it is being written
-                    return
+                if not text.endswith(b"\n"):  # it is being written; later files wait too
+                    break
                 before, offset = f"{each.name}-{offset}", offset + len(text)
                 time = _time(text)
                 if not is_there and time and time <= place.time:
                     continue
                 behind = Place(file=each.name, offset=offset, time=time or place.time)
+                is_new = True
                 yield Line(text=text, before=before, after=behind)
+            else:
+                continue
+            break
+    if is_lost and not is_new:
+        yield Line(text=b"", before="", after=Place(file=each.name, offset=offset, time=place.time))
 
 
 def _has(audit: AuditFile, place: Place) -> bool:

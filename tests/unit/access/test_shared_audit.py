@@ -190,6 +190,21 @@ def test_a_restored_volume_goes_on_behind_its_later_lines(bucket: Bucket, new_no
     assert in_bucket(bucket, a) == [["one-1.tar.gz"], ["lost-1.tar.gz"], ["lost-2.tar.gz"], ["two-1.tar.gz"]]
 
 
+def test_a_part_that_the_log_lacks_is_reported_once(
+    bucket: Bucket, new_node: Callable[[str], Node], caplog: pytest.LogCaptureFixture
+) -> None:
+    a = new_node("a")
+    a.write("one-1.tar.gz")
+    before = a.volume.audit.read_bytes()
+    a.write("two-1.tar.gz")
+    a.volume.audit.write_bytes(before)
+    for _time in range(3):
+        shared_audit.send(a.volume)
+    assert caplog.text.count("lacks the part") == 1
+    a.write("three-1.tar.gz")
+    assert in_bucket(bucket, a) == [["one-1.tar.gz"], ["two-1.tar.gz"], ["three-1.tar.gz"]]
+
+
 def test_threads_share_a_request(bucket: Bucket, new_node: Callable[[str], Node]) -> None:
     a = new_node("a")
     a.write("first-1.tar.gz")

@@ -217,7 +217,8 @@ def test_a_secret_is_a_private_file_with_enough_bytes(volume: Volume, tmp_path: 
 
 
 def whats(volume: Volume, place: Place, most: int = 100) -> list[str]:
-    return [json.loads(line.text)["what"] for line in audit_outbox.after(volume, place, most=most)]
+    lines = audit_outbox.after(volume, place, most=most)
+    return [json.loads(line.text)["what"] for line in lines if line.text]
 
 
 def test_a_place_is_found_again_after_rotations(volume: Volume) -> None:
@@ -254,6 +255,22 @@ def test_a_place_whose_file_is_gone_goes_on_by_its_time(volume: Volume, caplog: 
     assert whats(volume, audit_outbox.end(volume)) == []
     later = Place(file="gone", offset=7, time="2999-01-01T00:00:00.000000Z")
     assert whats(volume, later) == [], "another volume's log is not sent again"
+
+
+def test_a_place_that_the_log_lacks_is_looked_for_once(volume: Volume, caplog: pytest.LogCaptureFixture) -> None:
+    write(volume, "a")
+    write(volume, "b")
+    with volume.audit.open("ab") as file:
+        file.write(b'{"half')
+    later = Place(file="gone", offset=7, time="2999-01-01T00:00:00.000000Z")
+    (line,) = audit_outbox.after(volume, later, most=1)
+    assert (line.text, line.after.time) == (b"", later.time)
+    caplog.clear()
+    assert audit_outbox.after(volume, line.after, most=1) == []
+    os.truncate(volume.audit, line.after.offset)
+    write(volume, "c")
+    assert whats(volume, line.after) == ["c"], "whatever its time is"
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("more", [900, 0], ids=["inside a line", "behind the end"])
