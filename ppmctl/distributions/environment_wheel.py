@@ -53,8 +53,11 @@ def to_wheel(revision: Revision, number: int | None = None) -> bytes:
     return small_wheel.pack(_members(revision, number))
 
 
-def from_wheel(wheel: Path | bytes) -> Revision:
-    """Return the revision in a wheel. Raise NotARevision if it has other or additional content."""
+def from_wheel(wheel: Path | bytes, *, is_new: bool = False) -> Revision:
+    """Return the revision in a wheel. Raise NotARevision if it has other or additional content.
+
+    The lock of one that `is_new` has the limits for publishing; older releases published larger locks.
+    """
     members = _read(wheel)
     paths = [name for name in members if name.endswith(f".dist-info/{_FOLDER}/{ABOUT}")]
     if len(paths) != 1:
@@ -69,6 +72,9 @@ def from_wheel(wheel: Path | bytes) -> Revision:
             raise NotARevision(
                 f"It has the format {str(about['format'])[:20]!r} of an environment, and not {numbers}."
             )
+        text = None if lock is None else lock.decode().removeprefix(file_head(about["name"], about["revision"]))
+        if is_new and text is not None:
+            locks.require_size(text)
         revision = Revision(
             name=about["name"],
             number=about["revision"],
@@ -76,7 +82,7 @@ def from_wheel(wheel: Path | bytes) -> Revision:
             change=about["change"],
             shared=about["shared"],
             base=about["base"],
-            lock=None if lock is None else lock.decode().removeprefix(file_head(about["name"], about["revision"])),
+            lock=text,
         )
     except UsageError as exc:
         raise NotARevision(f"{_INVALID}: {exc.message}") from exc
@@ -104,7 +110,10 @@ def remember_as_checked(wheel: Path) -> None:
 
 
 def is_accepted(wheel: Path, forms: Mapping[str, bytes]) -> bool:
-    """Return whether a stored revision with these FILES could be published today: older releases had fewer rules."""
+    """Return whether a stored revision with these FILES has only what today's rules allow: older releases had fewer.
+
+    Its lock may be larger than a new one.
+    """
     if files.identity(wheel) in _checked:
         return True
     try:
@@ -145,8 +154,11 @@ def _read(wheel: Path | bytes) -> dict[str, bytes]:
         raise NotARevision(f"It is not a wheel: {' '.join(str(exc).split())[:200]}.") from exc
 
 
-def check(name: Filename, wheel: Path) -> RevisionHead:
-    """Return what a file of an environment has as its revision. Raise InvalidDistribution if it has none."""
+def check(name: Filename, wheel: Path, *, old: bool = False) -> RevisionHead:
+    """Return what a file of an environment has as its revision. Raise InvalidDistribution if it has none.
+
+    The lock of an `old` one may be larger than a new one.
+    """
     environment = environment_of(name.project) or ""
     if name.kind != "wheel":
         raise InvalidDistribution(
@@ -154,7 +166,7 @@ def check(name: Filename, wheel: Path) -> RevisionHead:
         )
     try:
         normalise(environment)
-        revision = from_wheel(wheel)
+        revision = from_wheel(wheel, is_new=not old)
     except UsageError as exc:
         raise InvalidDistribution(exc.message) from exc
     except NotARevision as exc:

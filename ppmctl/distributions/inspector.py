@@ -73,7 +73,7 @@ def _answer(path: Path, filename: str, *, old: bool) -> dict[str, Any]:
             "notes": dist.notes,
         }
         if environment_of(dist.name.project) is not None:
-            values["revision"] = asdict(environment_wheel.check(dist.name, path))
+            values["revision"] = asdict(environment_wheel.check(dist.name, path, old=old))
     except InvalidDistribution as exc:
         return {"invalid": _short(exc.message)}
     except MemoryError:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from packaging.pylock import Package, PackageSdist, PackageWheel
 
 _ONE_AT_A_TIME = threading.Lock()
+_MAX_SIZE = 4 << 20  # bytes of a new lock
+_MAX_PACKAGES = 5_000  # in a new lock
 _TABLE = "ppm"  # of [tool]
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 
@@ -95,6 +97,14 @@ def _read(text: str, where: str) -> Lock:
         python=str(ours.get("python", "")),
         platform=str(ours.get("platform", "")),
     )
+
+
+def require_size(text: str) -> None:
+    """Raise UsageError if a lock is too large to be published; older releases published larger ones."""
+    if len(text.encode(errors="surrogatepass")) > _MAX_SIZE:
+        raise UsageError(f"The lock is over {_MAX_SIZE >> 20} MB.")
+    if len(read(text).pins) > _MAX_PACKAGES:
+        raise UsageError(f"The lock has over {_MAX_PACKAGES} packages.")
 
 
 def with_origin(text: str, *, python: str, platform: str) -> str:

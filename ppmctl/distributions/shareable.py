@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 MAX_REQUIREMENT = 2_000  # characters
 _MAX_PARENTHESES = 100  # a parser calls itself for each
-MAX_LOCK = 4 << 20  # bytes
-MAX_PACKAGES = 5_000  # in a lock
+_MAX_LOCK = 16 << 20  # bytes; `lock.require_size` has the limits of new ones
 
 _SHOWN = 2_000  # characters of an error
 
@@ -92,16 +91,13 @@ def load_lock(text: str, *, where: str) -> tuple[Pylock, dict[str, Any]]:
     """
     from packaging.pylock import Pylock, PylockValidationError
 
-    if len(text.encode(errors="surrogatepass")) > MAX_LOCK:
-        raise UsageError(f"{where} is over {MAX_LOCK >> 20} MB.")
+    if len(text.encode(errors="surrogatepass")) > _MAX_LOCK:
+        raise UsageError(f"{where} is over {_MAX_LOCK >> 20} MB.")
     for line in text.split("\n"):
         if not (plain := line.removesuffix("\r").replace("\t", "")).isprintable():
             raise UsageError(f"{where} can't be shared: {_meaning(plain)}.")
     try:
         values = tomllib.loads(text)
-        packages = values.get("packages")
-        if isinstance(packages, list) and len(packages) > MAX_PACKAGES:
-            raise UsageError(f"{where} has over {MAX_PACKAGES} packages.")
         parsed = Pylock.from_dict(values)
     except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as exc:
         # the first cut is far behind the second one: half of a URL may be masked less

@@ -47,6 +47,17 @@ def test_a_revision_of_an_environment_is_read(tmp_path: Path) -> None:
         inspection.inspect(path, path.name)
 
 
+def test_only_the_lock_of_a_new_revision_has_a_limit_of_4_mb(tmp_path: Path) -> None:
+    """An older release published larger ones, which are still read and served."""
+    lock = f'lock-version = "1.0"\ncreated-by = "a test"\npackages = []\n#{" " * (4 << 20)}'
+    revision = Revision(name="ml", number=3, requirements=("numpy",), change="lock", lock=lock)
+    path = wheels.write(tmp_path, (revision.filename, environment_wheel.to_wheel(revision)))
+    with pytest.raises(InvalidDistribution, match="lock is over 4 MB"):
+        inspection.inspect(path, path.name)
+    assert inspection.inspect(path, path.name, old=True).revision == RevisionHead(number=3, shared=False)
+    assert environment_wheel.from_wheel(path) == revision
+
+
 def test_a_refusal_has_the_same_reason(tmp_path: Path) -> None:
     path = wheels.write(tmp_path, ("x-1.0.tar.gz", b"nothing"))
     with pytest.raises(InvalidDistribution, match=r"x-1\.0\.tar\.gz is not a readable archive"):

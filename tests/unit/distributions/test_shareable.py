@@ -318,11 +318,14 @@ def test_a_lock_has_a_limited_size_and_number_of_packages() -> None:
     file = '{url = "https://x.test/b-1.zip", hashes = {a = "0"}}'
     package = f'[[packages]]\nname = "b"\nversion = "1"\nsdist = {file}\n'
     head = LOCK.partition("[[packages]]")[0]
-    assert len(lock.read(head + package * 5_000).pins) == 5_000
+    lock.require_size(head + package * 5_000)
     with pytest.raises(UsageError, match="over 5000 packages"):
-        lock.read(head + package * 5_001)
+        lock.require_size(head + package * 5_001)
     with pytest.raises(UsageError, match="over 4 MB"):
-        lock.read(LOCK + "#" * (4 << 20))
+        lock.require_size(LOCK + "#" * (4 << 20))
+    assert lock.read(LOCK + "#" * (4 << 20)).pins, "an older release published it"
+    with pytest.raises(UsageError, match="over 16 MB"):
+        lock.read(LOCK + "#" * (16 << 20))
 
 
 def test_a_lock_that_several_threads_read_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,16 @@ def test_a_rebuild_withdraws_the_files_of_a_revision_that_today_is_refused(fille
     assert latest(filled) == "# ppm-env-ml, revision 3\nnumpy==2.1\n"
 
 
+def test_a_stored_revision_whose_lock_is_too_large_today_keeps_its_files(filled: Store) -> None:
+    """An older ppm published it."""
+    put(filled, forged("ml", 4, "numpy", lock=f"{LOCK}#{' ' * (4 << 20)}\n"))
+    assert latest(filled).startswith("# ppm-env-ml, revision 4\n")
+    rebuild.rebuild(filled)
+    assert latest(filled).startswith("# ppm-env-ml, revision 4\n")
+    filled.write_root()
+    assert differences(filled) == []
+
+
 def test_a_crash_between_the_files_and_the_link_is_repaired(filled: Store) -> None:
     pages.mark(filled.volume, "ppm-env-ml")
     (top(filled) / "latest").unlink()
