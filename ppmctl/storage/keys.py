@@ -10,6 +10,7 @@ import hashlib
 LAYOUT = "ppm.json"  # {"layout": 1, "id": …}; created once
 LAYOUT_NUMBER = 1
 CREDENTIALS = "credentials.json"
+INDEX_ID = "index-id"
 HEADS = "projects/"
 PACKAGES = "packages/"
 CLAIMS = "claims/"

@@ -304,6 +304,8 @@ def test_a_cache_is_neither_backed_up_nor_restored_and_a_copy_is(shared: tuple[B
         assert "a restore to it would not change the bucket" in backups.run("restore", *options, expect=1)
     backups.run("restore", root=tmp_path / "restored")
     assert content(tmp_path / "restored") == content(back)
+    copy(tmp_path / "again", bucket, "--from", bucket.address)
+    backups.run("create", root=tmp_path / "again")  # of the same index, so without --force
 
 
 def test_the_self_check_of_a_node_writes_nothing_to_its_bucket(shared: tuple[Bucket, Path]) -> None:
