@@ -164,7 +164,7 @@ def _latest(backups: Sequence[Snapshot], index: str) -> Snapshot:
     named = [each for each in backups if each.index]
     named = [each for each in named if each.index == index] or named
     latest = (named or backups)[-1]
-    same, began = ("", latest.index), latest.series.since
+    same, began = ("", latest.index), latest.series.since.removesuffix("Z")  # times of snapshots have fractions
     others = {
         each.series: each
         for each in (*named, *(each for each in backups if not each.index))

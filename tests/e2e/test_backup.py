@@ -31,7 +31,7 @@ from support.volume_view import View
 from support.volumes import reachable
 
 from ppmctl import files
-from ppmctl.backup import create
+from ppmctl.backup import create, identity
 from ppmctl.backup.restic import Repository
 from ppmctl.backup.snapshot import TAG, Keep
 from ppmctl.index.layout import Volume
@@ -383,13 +383,21 @@ def own(filled: Filled, tmp_path: Path) -> Backups:
     return backups
 
 
+def back_up(own: Backups, staged: Path) -> None:
+    """Back up a folder as the volume would."""
+    volume = Volume(root=own.root)
+    repository = Repository(own.location, Secret(PASSWORD), cache=None, environ=os.environ)
+    stored = repository.backup(staged, tags=[TAG, *identity.made(volume).tags])
+    identity.record(volume, repository, stored.snapshot)
+
+
 def test_a_snapshot_with_a_link_is_not_restored(own: Backups, tmp_path: Path) -> None:
     """Of a repository that somebody else can write: what is moved to the volume would come from where it leads."""
     staged, elsewhere = tmp_path / "staged", tmp_path / "elsewhere"
     for folder in (staged / "packages", elsewhere / "secret"):
         folder.mkdir(parents=True)
     (staged / "claims").symlink_to(elsewhere)
-    Repository(own.location, Secret(PASSWORD), cache=None, environ=os.environ).backup(staged, tags=[TAG])
+    back_up(own, staged)
     for words in (("restore",), ("drill",)):
         printed = own.run(*words, root=own.root if words == ("drill",) else tmp_path / "new", expect=1)
         assert "has 'claims', which is no file or folder; nothing was changed" in printed
@@ -443,7 +451,7 @@ def test_a_snapshot_without_some_files_is_not_restored(own: Backups, tmp_path: P
     shutil.rmtree(staged / "packages" / "alpha")
     if not counted:
         (staged / ".counts.json").unlink()
-    Repository(own.location, Secret(PASSWORD), cache=None, environ=os.environ).backup(staged, tags=[TAG])
+    back_up(own, staged)
     for words in (("restore",), ("drill", "--sample", "0")):
         printed = own.run(*words, root=own.root if "drill" in words else tmp_path / "new", expect=int(counted))
         assert ("The snapshot is incomplete (packages: " in printed) is counted
