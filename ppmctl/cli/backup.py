@@ -24,7 +24,7 @@ from ppmctl.cli.groups import Group
 from ppmctl.cli.options import Answer, answers, exclusive, volume_option
 from ppmctl.cli.target import on_option
 from ppmctl.cli.volume import actor, find_volume, open_store, open_volume
-from ppmctl.errors import EXIT_FAILED, PpmError, UsageError
+from ppmctl.errors import EXIT_FAILED, PpmError, UsageError, some
 from ppmctl.index import operation_result
 from ppmctl.index.layout import Volume
 from ppmctl.secret import Secret
@@ -280,6 +280,7 @@ def drill(root: Path, opening: _Opening, sample: int, scratch: Path | None) -> A
         finally:
             report.figures |= done.figures()
         report.detail = f"snapshot {done.snapshot}: {done.files} files, {done.installed} packages installed"
+        report.detail += f"; {some(done.notes)}" if done.notes else ""
 
     def show() -> None:
         output.say(*(f"note  {note}" for note in done.notes))

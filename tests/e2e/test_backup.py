@@ -551,6 +551,7 @@ def test_a_restored_volume_continues_the_index_and_not_the_other_snapshots(own: 
     drilled = own.json("drill", "--sample", "0")
     assert drilled["snapshot"] == last
     assert [note for note in drilled["notes"] if "--snapshot: The repository has backups of several machines" in note]
+    assert "several machines" in own.result("drill")["detail"]
     assert own.json("restore", "--snapshot", last, root=tmp_path / "new")["projects"] == 7
 
 
