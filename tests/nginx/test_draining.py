@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import debian, wheels
+from support.evidence import until
 from support.load import Wire, during, keeping
 from support.rendering import DOMAIN
 from support.webserver import Site
@@ -36,6 +37,7 @@ READS = (
 def site(new_sites: Callable[..., Site]) -> Site:
     made = new_sites(ppm_upstream="none")
     assert made.upload(wheels.wheel("kept-open", "1.0")).status_code == 200
+    until(lambda: "kept-open" in made.get("/simple/").text, "the list of projects has it")
     return made
 
 
