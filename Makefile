@@ -66,11 +66,12 @@ compose-config: $(VENV)/.hosts ## render docker/settings.yml into docker/local, 
 	$(BIN)/ansible-playbook playbooks/compose_config.yml -e @docker/settings.yml
 	@echo "Now: cd docker && docker compose up -d && docker compose exec nginx drain-nginx nginx -s reload"
 
-# Twenty minutes of their own, before each release: hosts on a bucket behind a balancer, kills between any two requests to
+# Half an hour of their own, before each release: hosts on a bucket behind a balancer, kills between any two requests to
 # a bucket, a volume that moves between compose and a host, a lost host that is restored on a bare one, each role alone,
-# and the installed collection.
+# the role hardening, webhooks and the self-check of a host, and the installed collection.
 LONG = tests/hosts/test_bucket.py tests/e2e/test_bucket_kills.py tests/docker/test_data.py tests/hosts/test_roles.py \
-	tests/hosts/test_backup.py tests/hosts/test_collection.py
+	tests/hosts/test_backup.py tests/hosts/test_collection.py tests/hosts/test_role_hardening.py \
+	tests/hosts/test_webhooks.py tests/hosts/test_self_check.py
 
 test: needs $(VENV)/.dev $(VENV)/.fuzz ## run all tests but those of test-long; as root, first install the Debian packages that they need
 	@exec $(BIN)/pytest --numprocesses $(WORKERS) $(ARGS) $(addprefix --ignore=,$(LONG)) \

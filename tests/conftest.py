@@ -39,6 +39,7 @@ TOGETHER = {
         "tests/hosts/test_hardening.py",
         "tests/hosts/test_inventory.py",
         "tests/hosts/test_monitoring.py",
+        "tests/hosts/test_role_hardening.py",
         "tests/hosts/test_self_check.py",
         "tests/hosts/test_site.py",
         "tests/hosts/test_state.py",
