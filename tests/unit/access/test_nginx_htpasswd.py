@@ -51,20 +51,21 @@ def test_limited_credentials_are_in_no_part(volume: Volume) -> None:
         return {line.partition(":")[0]: f"{line}\n" for line in stored if line.partition(":")[0] in names}
 
     accounts.create_user(volume, ME, "ops", role="reader")
+    accounts.create_token(volume, ME, "ops+early", role="reader")  # limited later, by its owner alone
     accounts.create_user(volume, ME, "ann", role="publisher", reads=["acme-*"])
     accounts.create_token(volume, ME, "ann+ci", role="reader")
-    assert found() == ({"ops"}, lines("ann", "ann+ci"))
+    assert found() == ({"ops", "ops+early"}, lines("ann", "ann+ci"))
     assert {path.stat().st_mode & 0o777 for path in volume.limited.iterdir()} == {0o640}
     accounts.rotate(volume, ME, "ann+ci")
-    assert found() == ({"ops"}, lines("ann", "ann+ci"))
+    assert found() == ({"ops", "ops+early"}, lines("ann", "ann+ci"))
     accounts.change(volume, ME, "ann", reads=[])
-    assert found() == ({"ops", "ann"}, lines("ann+ci")), "the token has the limit as its own"
+    assert found() == ({"ops", "ops+early", "ann"}, lines("ann+ci")), "the token has the limit as its own"
     accounts.change(volume, ME, "ops", projects=["acme-*"])
     accounts.remove(volume, ME, "ann")
-    assert found() == (set(), lines("ops"))
+    assert found() == (set(), lines("ops", "ops+early"))
     (volume.limited / "eve").write_text("eve:{PLAIN}x\n")
     accounts.prune(volume)
-    assert found() == (set(), lines("ops"))
+    assert found() == (set(), lines("ops", "ops+early"))
     accounts.disable(volume, ME, "ops")
     assert found() == (set(), {})
 

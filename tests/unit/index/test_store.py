@@ -225,7 +225,7 @@ def test_removal_leaves_a_tombstone(store: Store) -> None:
     assert [path.name for path in store.volume.project("x").iterdir()] == [made[0] + ".removed"]
     assert listed(store, "x") == []
     assert store.has_project("x")
-    with pytest.raises(Refused, match="was removed") as refusal:
+    with pytest.raises(Refused, match="its name can't be used again") as refusal:
         put(store, made)
     assert refusal.value.status == 409
 
