@@ -37,8 +37,8 @@ READS = (
 def site(new_sites: Callable[..., Site]) -> Site:
     made = new_sites(ppm_upstream="none")
     assert made.upload(wheels.wheel("kept-open", "1.0")).status_code == 200
-    for path in ("/simple/", "/search?q=kept"):
-        until(lambda path=path: "kept-open" in made.get(path).text, f"{path} has it")  # type: ignore[misc]
+    lists = ("/simple/", "/search?q=kept")
+    until(lambda: all("kept-open" in made.get(path).text for path in lists), "the lists have it")
     return made
 
 
