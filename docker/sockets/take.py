@@ -90,8 +90,7 @@ def main() -> None:
         os.dup2(descriptor, number)
     names = ":".join(name_of(descriptor) for descriptor in taken)
     passed = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(taken)), "LISTEN_FDNAMES": names}
-    # The command is that of compose.yml, which no request reaches; to become it is what this program is for.
-    os.execvpe(command[0], command, {**os.environ, **passed})  # noqa: S606 # nosec B606
+    os.execvpe(command[0], command, {**os.environ, **passed})  # nosec B606 # noqa: S606 - compose.yml's own command
 
 
 if __name__ == "__main__":

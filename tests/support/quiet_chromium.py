@@ -32,7 +32,7 @@ _PROGRAM = (
 
 def main() -> None:
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _PROGRAM))
-    program = struct.pack("HxxxxxxP", len(_PROGRAM), ctypes.addressof(code))
+    program = struct.pack("HP", len(_PROGRAM), ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
     for call in ((_NO_NEW_PRIVILEGES, 1, 0, 0, 0), (_SECCOMP, _FILTER, program, 0, 0)):
         if libc.prctl(*call) != 0:

@@ -21,7 +21,7 @@ def main() -> None:
         def now(cls, tz: datetime.tzinfo | None = None) -> Clock:
             return super().now(tz) + datetime.timedelta(seconds=float(ahead.read_text() or 0))
 
-    datetime.datetime = Clock  # type: ignore[misc]  # before ppmctl is imported
+    vars(datetime)["datetime"] = Clock  # before ppmctl is imported
     from ppmctl.cli.commands import main as ppmctl
 
     ppmctl()

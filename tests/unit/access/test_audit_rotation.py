@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,7 +106,7 @@ def test_a_second_rotation_at_the_same_time_does_nothing(volume: Volume, monkeyp
     write(volume, "a")
     real = files.without_appends
 
-    def rotated_first(path: Path):  # type: ignore[no-untyped-def] # a context manager
+    def rotated_first(path: Path) -> AbstractContextManager[int | None]:
         monkeypatch.setattr(files, "without_appends", real)
         assert audit_rotation.rotate(volume, ALWAYS, now=NOW) is not None
         write(volume, "b")
