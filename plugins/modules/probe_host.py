@@ -72,7 +72,7 @@ _UNIT_PROPERTIES = (
     *("Id", "ActiveState", "UnitFileState", "NeedDaemonReload", "FragmentPath", "DropInPaths", "EnvironmentFiles"),
     *("CanReload", "InactiveExitTimestamp", "StateChangeTimestamp"),
 )
-# Where the roles write files of units. systemd writes others anew, such as generated ones at each reload of its own.
+# Where the roles write files of units. systemd writes others itself, such as generated ones each time it reloads.
 _WRITTEN = ("/etc/systemd/system/", "/etc/ppm/")
 
 

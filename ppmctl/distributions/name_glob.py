@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase, translate
 
 MAX_LENGTH = 200  # characters
-# Of the patterns in one list: whoever has them decides how long each comparison takes. Plain names cost nothing.
+# Of the patterns in one list: its author decides how long each comparison takes. Plain names cost nothing.
 MAX_PATTERNS, MAX_TOGETHER = 50, 1000
 
 _WILDCARDS = frozenset("*?[")

@@ -95,6 +95,6 @@ def test_a_unit_whose_files_are_newer_than_its_start_is_stale(
 
 
 def test_files_that_systemd_generates_do_not_count() -> None:
-    """It writes them anew when a run lets it load others."""
+    """It writes them again when a run lets it load others."""
     generated = "/proc/self/status"  # of this moment
     assert probe_host.sort_units(shown("u", files=generated), {"u": []})["ready"] == ["u"]
