@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from support.nodes import new_node
 
 from ppmctl import events, output
 from ppmctl.access import nginx_htpasswd
@@ -62,3 +63,15 @@ def store(volume: Volume) -> Iterator[Store]:
     store = Store(volume)
     yield store
     store.area.close()
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Store:
+    """Return the store of a node of an empty bucket in memory."""
+    return new_node(tmp_path / "here", f"memory://{tmp_path.name}")
+
+
+@pytest.fixture
+def other(tmp_path: Path, here: Store) -> Store:
+    """Return the store of another node of the same bucket."""
+    return new_node(tmp_path / "other", here.volume.bucket)

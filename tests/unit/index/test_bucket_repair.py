@@ -20,16 +20,6 @@ from ppmctl.storage.bucket import Bucket
 ONE, TWO = wheels.wheel("demo", "1.0"), wheels.wheel("demo", "2.0")
 
 
-@pytest.fixture
-def here(tmp_path: Path) -> Store:
-    return new_node(tmp_path / "here", f"memory://{tmp_path.name}")
-
-
-@pytest.fixture
-def other(tmp_path: Path, here: Store) -> Store:
-    return new_node(tmp_path / "other", here.volume.bucket)
-
-
 def put(store: Store, made: tuple[str, bytes]) -> None:
     with store.area.new_file() as received:
         received.write(made[1])

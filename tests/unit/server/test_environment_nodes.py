@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from support import wheels
 from support.environments import revision
-from support.nodes import new_node
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request, Response
 
@@ -27,16 +25,6 @@ ALICE, MALLORY, ADMIN = (
     Access(name=name, role=role, created="2026-01-01T00:00:00Z")
     for name, role in (("alice", "publisher"), ("mallory", "publisher"), ("root", "admin"))
 )
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Store:
-    return new_node(tmp_path / "here", f"memory://{tmp_path.name}")
-
-
-@pytest.fixture
-def other(tmp_path: Path, here: Store) -> Store:
-    return new_node(tmp_path / "other", here.volume.bucket)
 
 
 def publish(store: Store, number: int, *, shared: bool, by: str = "alice") -> None:
