@@ -1,6 +1,6 @@
 """Tests of several nodes on one bucket: one winner of each name, what a node shows of another's changes, and costs.
 
-BUCKET_ROUNDS=1000 makes the tests of races longer; `docs/storage.md` has the figures of such a run.
+BUCKET_ROUNDS=1000 makes the tests of races longer.
 """
 
 from __future__ import annotations
