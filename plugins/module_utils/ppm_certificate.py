@@ -5,17 +5,20 @@ The module issue_certificate and the image docker/certbot use it, so it imports 
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import http.client
 import http.server
 import os
 import re
 import secrets
+import select
 import shutil
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,7 +26,9 @@ from pathlib import Path
 
 CHALLENGES = ".well-known/acme-challenge"
 _ASK_SECONDS = 15
+_DRAIN_SECONDS = 2  # for the copies of other packets at a busy host
 _CERTBOT_SECONDS = 600
+_PORT_80 = (80).to_bytes(2, "big")
 # certbot's output if the authority does not know the account, or if it has none
 _LOST_ACCOUNT = (
     r"accountDoesNotExist|[Nn]o account exists|account that does not exist|[Uu]nable to find existing account"
@@ -73,15 +78,16 @@ def check_name(domain: str, webroot: Path) -> None:
 
 
 def check_name_without_server(domain: str) -> None:
-    """Check that the name leads to this host, whose port 80 is free. Raise NotIssued if it does not.
+    """Check that the name leads to this host, and change nothing on it. Raise NotIssued if it does not.
 
-    Listens on that port meanwhile. If a program has it, only the DNS is checked.
+    Listens on port 80 meanwhile. If a program has that port, looks whether a request to the name arrives there.
     """
     addresses = resolve(domain)
     name = f"ppm-{secrets.token_hex(8)}"
     try:
         server = _Server(("", 80), _answering(name))
     except OSError:
+        check_arrival(name, domain, addresses)
         return
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -107,15 +113,66 @@ def _ask_for(name: str, domain: str, addresses: list[str]) -> None:
     try:
         content = ask(domain, f"/{CHALLENGES}/{name}")
     except OSError as exc:
-        raise NotIssued(
-            f"nothing answers at http://{domain}/ (port 80 of {', '.join(addresses)}):"
-            f" {getattr(exc, 'reason', exc)}. Open port 80 in the firewalls and routers in between"
-        ) from exc
+        raise _no_answer(domain, addresses, exc) from exc
     if content != name:
-        raise NotIssued(
-            f"{domain} leads to {', '.join(addresses)}, and another server answers there ({content[:60]!r}): make its"
-            " DNS record lead to this host"
-        )
+        raise _other_server(domain, addresses, content)
+
+
+def check_arrival(name: str, domain: str, addresses: list[str]) -> None:
+    """Check that a request to the name arrives at port 80 of this host, whatever answers it.
+
+    The kernel copies the packets that it delivers to raw sockets (raw(7)). A container may lack CAP_NET_RAW, which
+    they need; then only the DNS has been checked.
+    """
+    answered = threading.Event()
+    with contextlib.ExitStack() as opened, concurrent.futures.ThreadPoolExecutor(1) as threads:
+        try:
+            families = (socket.AF_INET, socket.AF_INET6) if socket.has_ipv6 else (socket.AF_INET,)
+            raw = [socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP) for family in families]
+            copies = [opened.enter_context(each) for each in raw]
+        except OSError:
+            return
+        arrives = threads.submit(_is_delivered, name.encode(), copies, answered)
+        problem: NotIssued
+        try:
+            problem = _other_server(domain, addresses, ask(domain, f"/{CHALLENGES}/{name}"))
+        except OSError as exc:
+            problem = _no_answer(domain, addresses, exc)
+        finally:
+            answered.set()
+        if not arrives.result():
+            raise problem
+
+
+def _is_delivered(text: bytes, copies: list[socket.socket], answered: threading.Event) -> bool:
+    """Return whether a packet for port 80 contains the text: it is in a copy before the request can be answered."""
+    until = float("inf")
+    while time.monotonic() < until:
+        is_last = answered.is_set()
+        ready = select.select(copies, [], [], 0.1)[0]
+        for each in ready:
+            packet = each.recv(1 << 16)
+            # an IPv4 packet begins with its IP header, whose length is in words of 4 bytes
+            header = (packet[0] & 15) * 4 if each.family == socket.AF_INET else 0
+            if packet[header + 2 : header + 4] == _PORT_80 and text in packet:
+                return True
+        if is_last:
+            until = min(until, time.monotonic() + _DRAIN_SECONDS) if ready else 0.0
+    return False
+
+
+def _no_answer(domain: str, addresses: list[str], exc: OSError) -> NotIssued:
+    return NotIssued(
+        f"nothing answers at http://{domain}/ (port 80 of {', '.join(addresses)}):"
+        f" {getattr(exc, 'reason', exc)}. Open port 80 in the firewalls and routers in between"
+    )
+
+
+def _other_server(domain: str, addresses: list[str], content: str) -> NotIssued:
+    return NotIssued(
+        f"{domain} leads to {', '.join(addresses)}, and another server answers there ({content[:60]!r}): make its"
+        " DNS record lead to this host"
+    )
 
 
 class _Server(http.server.ThreadingHTTPServer):

@@ -45,7 +45,7 @@ options:
   name:
     description: >-
       The name that an authority will ask this host by. It is checked unless I(source) is the source of the
-      current certificate; port 80 is used for this if it is free.
+      current certificate, with a request to port 80 of the name.
     type: str
     default: ""
   source:

@@ -163,6 +163,10 @@ REFUSALS = {
         values={"ppm_domain": "nowhere.test"},
         problems=(*OLD, "ppm_domain is nowhere.test: nowhere.test has no address in the DNS that this host asks"),
     ),
+    "a-name-of-another-host-while-port-80-is-taken": Refused(
+        values={"ppm_domain": "acme.test"},
+        problems=(*OLD, "ppm_domain is acme.test: nothing answers at http://acme.test/ (port 80 of "),
+    ),
     "a-name-of-another-host": Refused(
         debian=12,
         values={"ppm_domain": "acme.test"},

@@ -20,10 +20,13 @@ from support.servers import PPMCTL, Server
 _USER = () if os.geteuid() == 0 else ("--map-root-user",)
 
 
-def command(script: str) -> tuple[str, ...]:
-    """Return a command prefix that runs the shell commands `script` in a new mount namespace, then the command."""
+def command(script: str, *more: str) -> tuple[str, ...]:
+    """Return a command prefix that runs the shell commands `script` in a new mount namespace, then the command.
+
+    `more` are options of unshare(1), such as further namespaces.
+    """
     inside = f"set -e; {script}; exec " + '"$@"'
-    return ("unshare", *_USER, "--mount", "--propagation", "private", "sh", "-c", inside, "sh")
+    return ("unshare", *_USER, "--mount", "--propagation", "private", *more, "sh", "-c", inside, "sh")
 
 
 def _mount(folder: Path, size: str, files: int = 0) -> str:
