@@ -53,6 +53,14 @@ def require(path: Path, *, most: int = sys.maxsize) -> None:
             raise _too_large(path, most)
 
 
+def is_present(path: Path) -> bool:
+    """Return whether there is a regular file; not in a folder of another user, where Path.is_file raises OSError."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _too_large(path: Path, most: int) -> OSError:
     size = f"{most >> 20} MB" if most >= 1 << 20 else f"{most} bytes"
     return OSError(errno.EFBIG, f"it has over {size}", str(path))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ppmctl import regular_file
+
 
 def config(environ: Mapping[str, str], home: Path) -> Path:
     """Return XDG_CONFIG_HOME or ~/.config; a relative path is ignored, as the XDG specification requires."""
@@ -28,7 +30,7 @@ def own(environ: Mapping[str, str], home: Path) -> Path:
 
 def above(folder: Path, name: str) -> Path | None:
     """Return the file `name` in `folder` or in the nearest folder above that has one; None if there is none."""
-    return next((path for each in (folder, *folder.parents) if (path := each / name).is_file()), None)
+    return next((path for each in (folder, *folder.parents) if regular_file.is_present(path := each / name)), None)
 
 
 def netrc(environ: Mapping[str, str], home: Path) -> Path:

@@ -156,5 +156,11 @@ def walk(
                 yield finding
         except (PpmError, OSError) as exc:
             causes[check.name] = [check.name]
-            error = exc if isinstance(exc, PpmError) else PpmError(f"the connection broke: {exc}")
+            error = exc if isinstance(exc, PpmError) else _explained(exc)
             yield Finding(check.name, "fail", error.phrase, error.hint)
+
+
+def _explained(exc: OSError) -> PpmError:
+    if exc.filename:
+        return PpmError(f"{exc.filename} can't be read: {exc.strerror}")
+    return PpmError(f"the connection broke: {exc}")

@@ -59,7 +59,7 @@ def _commands(context: Context) -> list[tuple[str, ...]]:
     pips = programs.on_path(("pip", "pip3"), context.environ)
     if venv := context.environ.get("VIRTUAL_ENV"):
         own = Path(venv, "bin", "pip")
-        if own.is_file() and own.resolve() not in {pip.resolve() for pip in pips}:
+        if regular_file.is_present(own) and own.resolve() not in {pip.resolve() for pip in pips}:
             pips.insert(0, own)
     if pips:
         return [(str(pip),) for pip in pips]

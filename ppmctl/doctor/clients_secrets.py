@@ -57,7 +57,7 @@ def _files(clients: Iterable[Client], context: Context) -> list[Path]:
     files = [setting.file for client in clients for chain in client.settings.values() for setting in chain]
     known = [context.home / ".pypirc", config / "pypoetry" / "config.toml", config / "pdm" / "config.toml"]
     here = [path for pattern in _IN_PROJECTS for path in sorted(context.cwd.glob(pattern))]
-    return list(dict.fromkeys(path for path in (*filter(None, files), *known, *here) if path.is_file()))
+    return list(dict.fromkeys(filter(regular_file.is_present, (*filter(None, files), *known, *here))))
 
 
 def _lines(path: Path) -> list[str]:

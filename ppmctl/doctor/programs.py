@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ppmctl import regular_file
 from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.doctor.finding import Context
 from ppmctl.secret import masked
@@ -34,7 +35,7 @@ def on_path(names: Sequence[str], environ: Mapping[str, str], *, without: Path |
     for folder in environ.get("PATH", "").split(os.pathsep):
         for name in names:
             path = Path(folder or ".", name)
-            if path.parent != without and path.is_file() and os.access(path, os.X_OK):
+            if path.parent != without and regular_file.is_present(path) and os.access(path, os.X_OK):
                 programs.setdefault(path.resolve(), path)
                 break
     return list(programs.values())

@@ -17,6 +17,7 @@ from pathlib import Path
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
+from ppmctl import regular_file
 from ppmctl.client import http
 from ppmctl.client.simple_api import Index
 from ppmctl.distributions.project_page import ProjectPage
@@ -207,7 +208,7 @@ def _untrusted(client: Client, context: Context) -> Finding:
     predicate = f"does not trust the certificate of {host}, though ppmctl does, by {source}"
     own = client.setting("cert")
     if client.name == "uv":
-        is_file = source.isupper() and Path(bundle).is_file()
+        is_file = source.isupper() and regular_file.is_present(Path(bundle))
         hint = f"export SSL_CERT_FILE={shlex.quote(bundle)}" if is_file else "export UV_SYSTEM_CERTS=1"
     elif own is not None:
         predicate, hint = f"{predicate}: {own.place} is {own.value}", own.undo

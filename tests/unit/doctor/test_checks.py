@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives import serialization
 from support.tls import Authority
 
 from ansible_collections.ppm.index.plugins.modules import ask_index
+from ppmctl import user_dirs
 from ppmctl.client.http import Answer
 from ppmctl.client.index_url import Address
 from ppmctl.client.simple_api import is_index
-from ppmctl.doctor import checks, clients, network, tls, volume_checks, x509
+from ppmctl.doctor import checks, clients, network, programs, tls, volume_checks, x509
 from ppmctl.doctor.checks import Check
 from ppmctl.doctor.client_model import Client, Setting
 from ppmctl.doctor.finding import Context, Finding
@@ -191,6 +192,14 @@ def test_free_bytes_and_inodes(room: os.statvfs_result, disk: str, inodes: str |
 
 # the order of checks
 
+CONTEXT = Context(
+    address=Address(base="https://x", upload=""),
+    credential=None,
+    environ={},
+    home=Path(),
+    cwd=Path(),
+)
+
 
 def test_skipped_checks_name_the_check_that_failed() -> None:
     def finds(check: str, state: str) -> Check:
@@ -203,20 +212,22 @@ def test_skipped_checks_name_the_check_that_failed() -> None:
 
     needs: dict[str, tuple[str, ...]] = {"a": (), "b": ("a",), "c": ("b",), "d": (), "e": ("d", "c"), "f": ("g",)}
     states = {"a": "fail", "b": "ok", "c": "ok", "d": "raises", "e": "ok", "f": "ok"}
-    context = Context(
-        address=Address(base="https://x", upload=""),
-        credential=None,
-        environ={},
-        home=Path(),
-        cwd=Path(),
-    )
-    findings = list(checks.walk(context, [finds(check, state) for check, state in states.items()]))
+    findings = list(checks.walk(CONTEXT, [finds(check, state) for check, state in states.items()]))
     assert [(each.check, each.state) for each in findings] == [
         *(("a", "fail"), ("b", "skip"), ("c", "skip"), ("d", "fail"), ("e", "skip"), ("f", "ok")),
     ]
     assert [each.message for each in findings[1:3]] == ["not tried, because of: a"] * 2
     assert findings[3] == Finding("d", "fail", "It broke", "Repair it")
     assert findings[4].message == "not tried, because of: d, a"
+
+
+def test_a_file_that_cannot_be_read_is_no_broken_connection() -> None:
+    def look(_context: Context) -> Iterator[Finding]:
+        Path("/" + "long" * 100).stat()
+        yield from ()
+
+    (finding,) = checks.walk(CONTEXT, [Check(name="files", run=look)])
+    assert finding.message == f"/{'long' * 100} can't be read: File name too long"
 
 
 def test_every_check_needs_only_earlier_checks() -> None:
@@ -284,3 +295,19 @@ def test_operations_that_failed_the_last_time(tmp_path: Path) -> None:
     assert "It never succeeded." in drill.hint
     assert "It last succeeded at " in renewal.hint
     assert renewal.message.endswith(": why")
+
+
+# files of the user
+
+
+@pytest.mark.parametrize("folder", ["/" + "long" * 100, "/dev/null", "/nowhere", ""])
+def test_a_folder_that_cannot_be_looked_into_has_no_programs(folder: str, tmp_path: Path) -> None:
+    """As one of another user; for root, only a name that is too long gives the same error."""
+    program = tmp_path / "pip"
+    program.touch(mode=0o755)
+    assert programs.on_path(("pip", "pip3"), {"PATH": f"{folder}:{tmp_path}"}) == [program]
+
+
+def test_a_file_above_a_folder_that_cannot_be_looked_into_is_found(tmp_path: Path) -> None:
+    (tmp_path / "Pipfile").touch()
+    assert user_dirs.above(tmp_path / ("long" * 100), "Pipfile") == tmp_path / "Pipfile"
