@@ -35,6 +35,7 @@ class Credentials:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
+        self._paths = str(volume.htpasswd), str(volume.access)  # looked at for each request
         self._guard = Lock()
         self._seen: object = None
         self._hashes: Mapping[str, str] = {}
@@ -52,11 +53,34 @@ class Credentials:
         self._reload()
         if name == rights.SECRET_ALONE:
             name = self._lookup.name_of(secret) or name
-        stored = self._hashes.get(name) or self._expired.get(name)
-        access = self._access.get(name) if self._check.is_right(name, secret, stored) else None
+        return self._rights(name, is_right=self._check.is_right(name, secret, self._stored(name)))
+
+    @property
+    def version(self) -> object:
+        """A value that changes when the credentials do; None while their files wait to be read again."""
+        seen = self._seen
+        return seen if self._identity() == seen else None
+
+    def known(self, name: str, secret: str) -> Access | None:
+        """Return what `authenticate` does for a secret that was right before, and None for all others.
+
+        It reads no file and compares no hash, so it takes the same time for all that are not known.
+        """
+        if name == rights.SECRET_ALONE:
+            name = self._lookup.known(secret) or name
+        return self._rights(name, is_right=self._check.is_known(name, secret, self._stored(name)))
+
+    def _stored(self, name: str) -> str | None:
+        return self._hashes.get(name) or self._expired.get(name)
+
+    def _rights(self, name: str, *, is_right: bool) -> Access | None:
+        access = self._access.get(name) if is_right else None
         if access is None or access.is_blocked or (name not in self._hashes and access.is_live()):
             return None  # the last: the clock went back, and the hash is not back yet
         return access
+
+    def _identity(self) -> tuple[object, object]:
+        return files.identity(self._paths[0]), files.identity(self._paths[1])
 
     def current(self, name: str) -> tuple[Access, str] | None:
         """Return what `name` may do, and a text that changes with its secret and rights; None if it can't work now.
@@ -75,10 +99,10 @@ class Credentials:
         return [self._access[name] for name in self._hashes if name in self._access]
 
     def _reload(self) -> None:
-        if identity(self._volume) == self._seen:
+        if self._identity() == self._seen:
             return
         with self._guard:
-            current = identity(self._volume)
+            current = self._identity()
             if current == self._seen:  # another thread was quicker
                 return
             try:

@@ -18,7 +18,7 @@ from ppmctl.access.htpasswd import Cost
 from ppmctl.errors import PpmError
 
 MOST_WAITING = 8  # slow checks at the same time, of which one is computed
-_MOST_KNOWN = 1000  # passwords that were right
+_MOST_KNOWN = 10_000  # secrets that were right
 
 
 class Busy(PpmError):
@@ -34,7 +34,7 @@ class SecretCheck:
     """Checks the secrets of one volume.
 
     One thread computes all slow hashes, so strangers with wrong secrets keep one processor core busy at most, and a
-    few threads of a server. A password that was right is remembered (a keyed hash, in memory), so only its first
+    few threads of a server. A secret that was right is remembered (a keyed hash, in memory), so only its first
     request is slow.
     """
 
@@ -58,18 +58,23 @@ class SecretCheck:
 
     def is_right(self, name: str, secret: str, stored: str | None) -> bool:
         """Return whether `secret` belongs to the hash `stored` of `name`; None for an unknown name. Raise Busy."""
-        if _matches(secret, stored, _with(stored, self._samples, is_fast=True)):
+        if self.is_known(name, secret, stored):
             return True
-        slow = _with(stored, self._samples, is_fast=False)
-        if not slow:
-            return False
-        key = hmac.digest(self._key, f"{name}:{secret}".encode("utf-8", "surrogatepass"), "sha256")
-        if stored is not None and self._known.get(key) == stored:
-            return True
-        if not self._future(key, secret, stored, slow).result():
-            return False
+        key = self._key_of(name, secret)
+        if not _matches(secret, stored, _with(stored, self._samples, is_fast=True)):
+            slow = _with(stored, self._samples, is_fast=False)
+            if not slow or not self._future(key, secret, stored, slow).result():
+                return False
         self._remember(key, stored or "")
         return True
+
+    def is_known(self, name: str, secret: str, stored: str | None) -> bool:
+        """Return whether the secret was right for this hash before. It is compared with no hash."""
+        known = self._known.get(self._key_of(name, secret))
+        return known is not None and known == stored
+
+    def _key_of(self, name: str, secret: str) -> bytes:
+        return hmac.digest(self._key, f"{name}:{secret}".encode("utf-8", "surrogatepass"), "sha256")
 
     def _future(self, key: bytes, secret: str, stored: str | None, hashes: Sequence[str]) -> Future[bool]:
         """Return the slow check of a secret. Requests with the same name and secret at the same time share one."""

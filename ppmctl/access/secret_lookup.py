@@ -42,8 +42,7 @@ class SecretLookup:
         """
         if not htpasswd.is_issued(secret):
             return None
-        key = hmac.digest(self._key, secret.encode(), "sha256")
-        if (known := self._known.get(key)) is not None:
+        if (known := self.known(secret)) is not None:
             return known
         if not self._waiting.acquire(blocking=False):
             raise Busy
@@ -51,10 +50,17 @@ class SecretLookup:
             with self._guard:
                 name = self._compared(secret.encode())
                 if name is not None:
-                    self._known[key] = name
+                    self._known[self._key_of(secret)] = name
                 return name
         finally:
             self._waiting.release()
+
+    def known(self, secret: str) -> str | None:
+        """Return the name of the credential with this secret, if it was found before."""
+        return self._known.get(self._key_of(secret))
+
+    def _key_of(self, secret: str) -> bytes:
+        return hmac.digest(self._key, secret.encode("utf-8", "surrogatepass"), "sha256")
 
     def _compared(self, secret: bytes) -> str | None:
         if self._salted is None:

@@ -99,6 +99,22 @@ def test_a_right_password_is_slow_only_once(check: SecretCheck, checks: Checks) 
     assert slow() == ["bcrypt"]
 
 
+def test_a_secret_that_was_right_is_known_without_a_hash(check: SecretCheck, checks: Checks) -> None:
+    for name, secret in (("ann+token", SECRET), ("old", "swordfish")):
+        assert not check.is_known(name, secret, STORED[name])
+        assert checks.pop() == {}
+        assert not check.is_right(name, "wrong", STORED[name])
+        assert not check.is_known(name, "wrong", STORED[name])
+        assert check.is_right(name, secret, STORED[name])
+        checks.pop()
+        assert check.is_known(name, secret, STORED[name])
+        for other in (None, STORED["sha"]):
+            assert not check.is_known(name, secret, other), "it was revoked or replaced"
+        assert not check.is_known("else", secret, STORED[name])
+        assert check.is_right(name, secret, STORED[name])
+        assert checks.pop() == {}
+
+
 def test_wrong_secrets_can_not_occupy_all_threads(check: SecretCheck, checks: Checks) -> None:
     """Strangers get a 503 beyond so many at the same time; issued secrets, and known passwords, still work."""
 
