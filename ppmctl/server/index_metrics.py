@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from cryptography import x509
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -182,6 +181,8 @@ class IndexMetrics(Collector):
     def _certificate(self) -> Iterator[Metric]:
         if self._settings.certificate is None:
             return
+        from cryptography import x509  # 9 MB of memory, for what an embedded server does not have
+
         certificate = x509.load_pem_x509_certificates(self._settings.certificate.read_bytes())[0]
         for name, moment in (("begin", certificate.not_valid_before_utc), ("end", certificate.not_valid_after_utc)):
             text = f"The {name} of the validity of the certificate that the web server sends."
