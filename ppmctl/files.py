@@ -218,7 +218,7 @@ def sync_file_system(folder: Path) -> None:
     subprocess.run(["sync", "--file-system", folder], check=True)
 
 
-def append(path: Path, line: bytes, *, mode: int = 0o640) -> None:
+def append(path: Path | str, line: bytes, *, mode: int = 0o640) -> None:
     """Add `line` to the end of `path`, whole or not at all (OSError); lines of several processes never mix.
 
     `path` may be renamed at any time: the line goes into the file that then has the name. A new file gets `mode`.
@@ -254,7 +254,7 @@ def without_appends(path: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def _is_at(descriptor: int, path: Path | str) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:

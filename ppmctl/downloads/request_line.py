@@ -29,6 +29,7 @@ WEB = frozenset(
 _METADATA = ".metadata"
 _LONGEST_PATH = 1_000  # bytes; a longer one is of no file
 _STATUS = re.compile(rb"[1-5][0-9][0-9]")
+_escaped = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes such an encoder each time
 _RANGE = re.compile(rb"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15})")
 
 
@@ -54,7 +55,7 @@ def line(
     *, time: float, sent: int, length: int | None, status: int, method: str, path: str, agent: str, content_range: str
 ) -> bytes:
     """Return the line of a request, with a line break; `time` in seconds since the epoch."""
-    texts = (json.dumps(text, ensure_ascii=False)[1:-1] for text in (method, path, agent, content_range))
+    texts = (_escaped(text)[1:-1] for text in (method, path, agent, content_range))
     head = f"{time:.3f}\t{sent}\t{'' if length is None else length}\t{status}"
     return "\t".join([head, *texts]).encode("utf-8", "surrogateescape") + b"\n"
 

@@ -22,6 +22,7 @@ class RequestLog:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
+        self._path = str(volume.requests)
         self._written = 0
         self._is_failing = False
 
@@ -36,16 +37,15 @@ class RequestLog:
             self._is_failing = True
 
     def _append(self, line: bytes) -> None:
-        path = self._volume.requests
         try:
-            files.append(path, line)
+            files.append(self._path, line)
         except FileNotFoundError:
-            path.parent.mkdir(mode=0o750, exist_ok=True)
-            files.append(path, line)
+            self._volume.requests.parent.mkdir(mode=0o750, exist_ok=True)
+            files.append(self._path, line)
         self._written += len(line)
         if self._written >= _CHECKED_EVERY:
             self._written = 0
-            self._rotate(path)
+            self._rotate(self._volume.requests)
 
     def _rotate(self, path: Path) -> None:
         """Begin a new log if this one is large. A line that is being written goes to the end of the old one."""

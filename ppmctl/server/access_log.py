@@ -38,41 +38,65 @@ class RequestLogger(Logger):
     def access(self, resp: Any, _req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         """Log one request; gunicorn calls this after it has sent the response, or when that failed."""
         connection = environ.get("gunicorn.socket")
-        if connection is None or connection.family != socket.AF_UNIX:  # a web server in front has its own log
-            self.requests.write(_line(resp, environ))
-        if not self.access_log_enabled:
-            return
-        values = {
-            "client": environ.get("REMOTE_ADDR", ""),
-            "user": self._get_user(environ) or "",
-            "method": environ["REQUEST_METHOD"],
-            "path": environ["RAW_URI"].partition("?")[0],
-            "protocol": environ["SERVER_PROTOCOL"],
-            "agent": environ.get("HTTP_USER_AGENT", ""),
-        }
-        line = {
-            "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            **{name: secret_mask.mask(value) for name, value in values.items()},
-            "status": int(str(resp.status).partition(" ")[0]),
-            "sent": resp.sent or 0,
-            "seconds": round(request_time.total_seconds(), 3),
-        }
-        self.access_log.info("%s", json.dumps(line))
+        method, status = environ["REQUEST_METHOD"], int(str(resp.status or "0").partition(" ")[0])
+        is_cut = sys.exc_info()[0] is not None  # how much of a file was sent before is not known
+        has_body = method != "HEAD" and status not in (204, 304)
+        self.write(
+            # a web server in front has its own log
+            is_counted=connection is None or connection.family != socket.AF_UNIX,
+            address=environ.get("REMOTE_ADDR", ""),
+            user=secret_mask.mask(self._get_user(environ) or ""),
+            method=secret_mask.mask(method),
+            path=secret_mask.mask(environ["RAW_URI"].partition("?")[0]),
+            protocol=environ["SERVER_PROTOCOL"],
+            agent=secret_mask.mask(environ.get("HTTP_USER_AGENT", "")),
+            status=status,
+            sent=resp.sent if is_cut or not has_body else resp.sent or resp.response_length or 0,
+            length=resp.response_length,
+            content_range=next((value for name, value in resp.headers if name.lower() == "content-range"), ""),
+            seconds=request_time.total_seconds(),
+        )
 
-
-def _line(resp: Any, environ: dict[str, Any]) -> bytes:
-    """Return the line of a request for the log of requests."""
-    method, status = environ["REQUEST_METHOD"], int(str(resp.status or "0").partition(" ")[0])
-    is_cut = sys.exc_info()[0] is not None  # how much of a file was sent before is not known
-    has_body = method != "HEAD" and status not in (204, 304)
-    headers = {name.lower(): value for name, value in resp.headers}
-    return request_line.line(
-        time=time.time(),
-        sent=resp.sent if is_cut or not has_body else resp.sent or resp.response_length or 0,
-        length=resp.response_length,
-        status=status,
-        method=method,
-        path=secret_mask.mask(environ["RAW_URI"].partition("?")[0]),
-        agent=secret_mask.mask(environ.get("HTTP_USER_AGENT", "")),
-        content_range=headers.get("content-range", ""),
-    )
+    def write(
+        self,
+        *,
+        is_counted: bool,
+        address: str,
+        user: str,
+        method: str,
+        path: str,
+        protocol: str,
+        agent: str,
+        status: int,
+        sent: int,
+        length: int | None,
+        seconds: float,
+        content_range: str = "",
+    ) -> None:
+        """Write the lines of a request, whose texts have no secret; `is_counted`: also the one on the volume."""
+        if is_counted:
+            line = request_line.line(
+                time=time.time(),
+                sent=sent,
+                length=length,
+                status=status,
+                method=method,
+                path=path,
+                agent=agent,
+                content_range=content_range,
+            )
+            self.requests.write(line)
+        if self.access_log_enabled:
+            line_of_json = {
+                "time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+                "client": address,
+                "user": user,
+                "method": method,
+                "path": path,
+                "protocol": protocol,
+                "agent": agent,
+                "status": status,
+                "sent": sent,
+                "seconds": round(seconds, 3),
+            }
+            self.access_log.info("%s", json.dumps(line_of_json))

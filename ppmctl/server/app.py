@@ -21,6 +21,7 @@ from ppmctl.index.store import Store
 from ppmctl.server import metrics_api, request_headers, request_metrics, same_origin, token_api, upload_form, uploads
 from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.environment_reader import EnvironmentReader
+from ppmctl.server.front import Front
 from ppmctl.server.health_api import HealthApi
 from ppmctl.server.metrics_api import MetricsApi
 from ppmctl.server.mirror_api import RPC_PATHS, MirrorApi
@@ -30,6 +31,7 @@ from ppmctl.server.pypiserver_backend import PUBLIC_INDEX, Pypiserver
 from ppmctl.server.request_body import Body
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.simple_api import Reader
+from ppmctl.server.waiting import STALLED_AFTER
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -41,7 +43,6 @@ UPLOAD_PATHS = frozenset({"/", "/legacy", UPLOAD_PATH, "/upload", "/upload/"})
 _SHOWN = 100  # characters of a path in a message
 _ACTIONS = ("file_upload", "submit", "verify", "remove_pkg")
 _WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_STALLED_AFTER = 60.0  # seconds without a byte of a request's body
 
 
 class Pages(Protocol):
@@ -76,6 +77,8 @@ class Index:
         self._health = HealthApi(settings.volume)
         self._metrics = MetricsApi(settings, store, credentials, self._health.writes)
         self._refusals = audit_log.Refusals(settings.volume)
+        # a cache of a bucket may have to be compared with it first
+        self.front = Front(settings, credentials, self._metrics.requests) if store.cache.mirror is None else None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         _prepare_connection(environ)
@@ -252,7 +255,7 @@ def _prepare_connection(environ: WSGIEnvironment) -> None:
     behind_proxy = connection is not None and connection.family == socket.AF_UNIX
     same_origin.take_host(environ, behind_proxy=behind_proxy)
     if connection is not None:
-        connection.settimeout(_STALLED_AFTER)  # a client that stops sending must not hold a thread
+        connection.settimeout(STALLED_AFTER)  # a client that stops sending must not hold a thread
     if behind_proxy:
         try:
             environ["REMOTE_ADDR"] = str(ipaddress.ip_address(environ.get("HTTP_X_REAL_IP", "")))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
-import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -17,38 +14,32 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.http import wsgi
-from gunicorn.http.body import ChunkedReader
-from gunicorn.http.message import Request
-from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
-from ppmctl import files
 from ppmctl.access import secret_mask
 from ppmctl.errors import PpmError
 from ppmctl.index.store import Store
 from ppmctl.server import access_log, bind_check, lifecycle, running, unix_http
 from ppmctl.server.settings import ServerSettings
 from ppmctl.server.systemd import Service
-from ppmctl.server.waiting import Waiting
 from ppmctl.server.watchdog import Pulse, Watchdog
+from ppmctl.server.worker import ENDING, Worker, descriptors
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIApplication
+    from ppmctl.server.app import Index
+    from ppmctl.server.front import Front
 
 log = logging.getLogger(__name__)
 
-_ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
 _MOST_CONNECTIONS = 1000
 # File descriptors: of the process itself, and of a request besides its connection (an upload's file, the archive that
 # is checked, side files, a lock).
 _OWN_DESCRIPTORS, _REQUEST_DESCRIPTORS = 128, 8
-_ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was left
-_WARN_EVERY = 60.0  # seconds
 _STOP_AFTER = "PPM_STOP_AFTER"
 _NGINX_BEGINS_WITHIN, _NGINX_STOPS_WITHIN = 2.0, 95.0  # seconds: after the signal, and after it has begun
 
 
-Application = Callable[[ServerSettings, Store], "WSGIApplication"]
+Application = Callable[[ServerSettings, Store], "Index"]
 
 
 def serve(
@@ -85,7 +76,7 @@ class _Arbiter(Arbiter):
             for number in self.wait_for_signals(timeout=0.1):
                 if number == signal.SIGCHLD:
                     self.reap_workers()
-                elif number in _ENDING:
+                elif number in ENDING:
                     path = ""  # the second signal: it waits no longer
             self.manage_workers()
         super().handle_term()
@@ -96,7 +87,7 @@ class _Arbiter(Arbiter):
         Otherwise gunicorn loses such a signal: the new process puts it into a queue that nobody reads, and is killed
         after `graceful_timeout`, with all its requests.
         """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             return int(super().spawn_worker())
         finally:
@@ -109,98 +100,6 @@ def _is_stopping(path: Path) -> bool:
         return time.time() - path.stat().st_mtime < _NGINX_STOPS_WITHIN
     except OSError:
         return False
-
-
-class _Request(Request):
-    """A request whose answer closes the connection, unless its whole body is here: nobody waits for the rest."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        if self._is_received():
-            self._expected_100_continue = False
-
-    def should_close(self) -> bool:
-        if not self._is_received():
-            self.force_close()
-        return bool(super().should_close())
-
-    def _is_received(self) -> bool:
-        reader = self.body.reader
-        if isinstance(reader, ChunkedReader):
-            return bool(reader.parser is None)
-        return bool(reader.length <= self.unreader.buf.seek(0, os.SEEK_END))
-
-
-class _Parser(RequestParser):
-    mesg_class = _Request
-
-
-class _Worker(ThreadWorker):
-    """A worker whose threads get requests that have arrived; `waiting` has the other connections."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._accept_from = 0.0  # no sooner than at this time
-        self._warned = -_WARN_EVERY
-        if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
-            # A restart would close a kept connection just when the proxy sends its next request, which then fails.
-            self.max_keepalived = 0
-
-    def accept(self, listener: Any) -> None:
-        """Accept a connection. If that fails, as without a free descriptor, new connections wait a moment.
-
-        The error would end the worker, and with it all requests that it is processing.
-        """
-        try:
-            super().accept(listener)
-        except OSError as exc:
-            now = time.monotonic()
-            self._accept_from = now + _ACCEPT_PAUSE
-            self.set_accept_enabled(False)
-            if now - self._warned >= _WARN_EVERY:
-                self._warned = now
-                limit = f" (ulimit -n: {_descriptors()})" if files.is_out_of_descriptors(exc) else ""
-                log.error("New connections have to wait: %s%s", exc.strerror, limit)
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        super().set_accept_enabled(enabled and time.monotonic() >= self._accept_from)
-
-    def init_signals(self) -> None:
-        super().init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-
-    def run(self) -> None:
-        self._waiting = Waiting(self.poller, self._hand_over, self._closed)
-        super().run()
-
-    def enqueue_req(self, conn: Any) -> None:
-        if conn.parser is None:
-            conn.parser = _Parser(self.cfg, conn.sock, conn.client)
-            conn.initialized = conn.data_ready = True
-        self._waiting.receive(conn, conn.parser.unreader.take_buffered())
-
-    def finish_request(self, conn: Any, fs: Any) -> None:
-        if fs.cancelled() or fs.exception() is not None or not fs.result():
-            self._waiting.leave(conn)
-        else:
-            super().finish_request(conn, fs)
-
-    def murder_pending(self) -> None:
-        super().murder_pending()
-        self._waiting.close_late()
-        if self.nr_conns >= self.worker_connections:
-            self._waiting.close_oldest(max(self.worker_connections // 10, 1))
-
-    def _cap_keepalive(self, deadline: float) -> None:
-        super()._cap_keepalive(deadline)
-        self._waiting.stop(deadline)
-
-    def _hand_over(self, conn: Any, received: bytes) -> None:
-        conn.parser.unreader.unread(received)
-        super().enqueue_req(conn)
-
-    def _closed(self) -> None:
-        self.nr_conns -= 1
 
 
 class _Server(BaseApplication):
@@ -220,7 +119,8 @@ class _Server(BaseApplication):
         self._threads = threads
         self._registration = running.Registration(settings.volume, read_access=settings.read_access)
         self._store = Store(settings.volume)
-        self._pulse = Pulse()
+        self.pulse = Pulse()
+        self.front: Front | None = None
         super().__init__()
 
     def run(self) -> None:
@@ -234,9 +134,9 @@ class _Server(BaseApplication):
             "umask": 0o117,
             # One process with threads: disk and hashlib let other threads run, and caches exist once.
             "workers": 1,
-            "worker_class": _Worker,
+            "worker_class": Worker,
             "threads": self._settings.threads,
-            "worker_connections": most_connections(self._settings.threads, _descriptors()),
+            "worker_connections": most_connections(self._settings.threads, descriptors()),
             "timeout": 120,
             "graceful_timeout": 60,
             "keepalive": 15,
@@ -256,7 +156,9 @@ class _Server(BaseApplication):
 
     def load(self) -> Callable[..., Any]:
         lifecycle.repair(self._store)
-        return self._pulse.of(self._application(self._settings, self._store))
+        index = self._application(self._settings, self._store)
+        self.front = None if "SCRIPT_NAME" in os.environ else index.front
+        return self.pulse.of(index)
 
     def _ready(self, arbiter: Arbiter) -> None:
         self._registration.begin(arbiter.LISTENERS[0].getsockname())
@@ -270,7 +172,7 @@ class _Server(BaseApplication):
             Watchdog(
                 notify=self._service.notify,
                 ask=lambda timeout: unix_http.is_answering(address, timeout=timeout),
-                pulse=self._pulse,
+                pulse=self.pulse,
                 interval=self._service.watchdog,
                 is_stopping=lambda: not worker.alive,
             ).start()
@@ -280,12 +182,6 @@ def most_connections(threads: int, descriptors: int) -> int:
     """Return how many connections may be open at the same time; with them requests still have descriptors left."""
     left = descriptors - _OWN_DESCRIPTORS - threads * _REQUEST_DESCRIPTORS
     return max(threads + 1, min(_MOST_CONNECTIONS, left))
-
-
-def _descriptors() -> int:
-    """Return how many descriptors this process may have."""
-    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def _handle_ctrl_c() -> None:

@@ -92,6 +92,7 @@ class RequestMetrics:
             ["kind", "reason"],
             registry=registry,
         )
+        self._series: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         for kind in KINDS:
             self._seconds.labels(kind)
             for status in _FIRST:
@@ -106,13 +107,20 @@ class RequestMetrics:
 
         def start(status: str, *answer: Any) -> Callable[[bytes], object]:
             code = int(status.partition(" ")[0])
-            self._requests.labels(kind, str(code)).inc()
-            self._seconds.labels(kind).observe(time.perf_counter() - begun)
+            self.count(kind, str(code), time.perf_counter() - begun)
             if method in _WRITING:
                 self._count_change(Attempt.of(environ), "upload" if kind == UPLOAD else "change", code)
             return start_response(status, *answer)
 
         return start
+
+    def count(self, kind: str, status: str, seconds: float) -> None:
+        """Count a request of this kind; its answer began after `seconds`."""
+        series = self._series.get((kind, status))
+        if series is None:  # `labels` takes longer than the counting
+            series = self._series[kind, status] = self._requests.labels(kind, status), self._seconds.labels(kind)
+        series[0].inc()
+        series[1].observe(seconds)
 
     def _count_change(self, attempt: Attempt, kind: str, code: int) -> None:
         for _part, status in attempt.parts:

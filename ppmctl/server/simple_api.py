@@ -158,10 +158,10 @@ class Reader:
         return send(request, path, headers, in_parts=False)
 
     def _file(self, request: Request, by: Access, project: str, filename: str) -> Response:
-        if not is_normalised(project) or not _may_have(project, filename):
+        if not is_normalised(project) or not may_have(project, filename):
             raise Refused(404, NO_FILE)
         require_readable(by, project, NO_FILE)
-        kind = attestations.MEDIA_TYPE if filename.endswith(PROVENANCE) else "application/octet-stream"
+        kind = media_type(filename)
         headers = {"Content-Type": kind, "Cache-Control": self._file_cache}
         path = self._store.volume.file(project, filename)
         is_known = self._store.cache.compare(project)
@@ -221,12 +221,17 @@ def _negotiated(request: Request) -> tuple[Form, dict[str, str]]:
     return form, {"Content-Type": form.content_type, "Vary": "Accept, Accept-Encoding", "Cache-Control": "no-cache"}
 
 
-def _may_have(project: str, filename: str) -> bool:
+def may_have(project: str, filename: str) -> bool:
     """Return whether this can be the name of a project's distribution, or of a side file of one that is served."""
     try:
         return parse_filename(_distribution_of(filename), project=project).project == project
     except InvalidDistribution:
         return False
+
+
+def media_type(filename: str) -> str:
+    """Return the media type of a distribution, or of a side file that is served."""
+    return attestations.MEDIA_TYPE if filename.endswith(PROVENANCE) else "application/octet-stream"
 
 
 def _distribution_of(filename: str) -> str:

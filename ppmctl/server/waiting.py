@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+STALLED_AFTER = 60.0  # seconds in which a client sends no byte of a large body, or reads none of its answer
 ARRIVES_WITHIN = 20.0  # seconds for all headers and a small body, however many bytes come
 MAX_HEAD = 32 << 10  # bytes of the request line and the headers, as in nginx
 MAX_SMALL_BODY = 64 << 10  # bytes; every request without a credential has less

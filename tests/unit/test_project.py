@@ -23,7 +23,7 @@ TESTBED = ROOT / "testbed"
 IMPORTERS = {
     "build": {"publishing.build"},
     "defusedxml": {"server.xml_rpc"},
-    "gunicorn": {"server.access_log", "server.gunicorn"},
+    "gunicorn": {"server.access_log", "server.gunicorn", "server.worker"},
     "keyring": {"client.keyring_store"},
     "passlib": {"access.htpasswd"},
     "prometheus_client": {"server.index_metrics", "server.metrics_api", "server.request_metrics"},
