@@ -44,6 +44,11 @@ class Answer:
     target: Target
     seconds: float
 
+    @property
+    def left(self) -> int:
+        """The bytes of the file."""
+        return 0 if self.file is None else self.length
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 ENDING = frozenset({signal.SIGTERM, signal.SIGQUIT})
 _AT_ONCE = 8 << 10  # bytes
+_QUICK = 1 << 20  # bytes of a file that the main loop reads from the disk
 _ACCEPT_PAUSE = 0.5  # seconds after a connection for which no descriptor was left
 _WARN_EVERY = 60.0  # seconds
 _KEEPS: Future[bool] = Future()  # the result of a request whose connection is kept
@@ -164,15 +165,13 @@ class Worker(ThreadWorker):
     def _sends(self, conn: Any, answer: Answer) -> bool:
         """Send an answer and return whether all of it is sent. If not, a thread sends the rest, or it is too late."""
         try:
-            sent = conn.sock.send(answer.content) if answer.file is None else 0
-        except BlockingIOError:
-            sent = 0
+            sent = _send_at_once(conn.sock, answer)
         except OSError:  # the client has gone
-            self._log(conn, answer, 0)
             self.method_queue.defer(self._waiting.leave, conn)
+            self._end(conn, answer, 0)
             return False
-        if sent == len(answer.content):
-            self._log(conn, answer, answer.length)
+        if sent == len(answer.content) + answer.left:
+            self._end(conn, answer, answer.length)
             return True
         job = self.tpool.submit(self._send_rest, conn, answer, sent)
         job.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
@@ -183,19 +182,21 @@ class Worker(ThreadWorker):
         done = 0  # bytes of the body: how much of a file was sent before an error is not known
         try:
             conn.sock.settimeout(STALLED_AFTER)
-            conn.sock.sendall(memoryview(answer.content)[sent:])
+            conn.sock.sendall(answer.content[sent:])
             if answer.file is not None:
-                conn.sock.sendfile(answer.file, count=answer.length)
+                start = max(sent - len(answer.content), 0)
+                conn.sock.sendfile(answer.file, start, answer.left - start)
             done = answer.length
         except OSError:
             return False
         finally:
-            if answer.file is not None:
-                answer.file.close()
-            self._log(conn, answer, done)
+            self._end(conn, answer, done)
         return True
 
-    def _log(self, conn: Any, answer: Answer, sent: int) -> None:
+    def _end(self, conn: Any, answer: Answer, sent: int) -> None:
+        """Log an answer, of whose body `sent` bytes were sent."""
+        if answer.file is not None:
+            answer.file.close()
         self.log.write(
             is_counted=True,
             address=conn.client[0],
@@ -212,3 +213,13 @@ class Worker(ThreadWorker):
 
     def _closed(self) -> None:
         self.nr_conns -= 1
+
+
+def _send_at_once(connection: socket.socket, answer: Answer) -> int:
+    """Send what fits into the buffers of a connection that does not block; return how many bytes of the answer."""
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        sent = connection.send(answer.content, socket.MSG_MORE if answer.file else 0)
+        if answer.file is not None and sent == len(answer.content) and answer.left <= _QUICK:
+            sent += os.sendfile(connection.fileno(), answer.file.fileno(), 0, answer.left)
+    return sent

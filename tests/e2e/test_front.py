@@ -141,7 +141,7 @@ def test_requests_are_logged_as_those_of_the_application(serve: Callable[..., Se
     assert printed()[0]["sent"] == len(WHEEL[1])
 
 
-@pytest.mark.parametrize("size", [45_000, 3_000_000])
+@pytest.mark.parametrize("size", [45_000, 500_000, 3_000_000])
 def test_a_client_that_reads_late_gets_whole_answers(filled: Server, size: int) -> None:
     """What does not fit into the buffers of its connection is sent by a thread; others do not wait meanwhile."""
     name, times = f"slow-{size}", 9_000_000 // size
