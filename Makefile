@@ -140,7 +140,7 @@ lock: $(VENV)/.dev ## update locks/ from pyproject.toml; UPGRADE=all or UPGRADE=
 	$(BUILDS_WITH) | $(COMPILE) --extra fuzz -c locks/dev.txt -o locks/fuzz.txt pyproject.toml -
 	printf "%s\n" "moto[s3]" flask-cors | $(COMPILE) -c locks/dev.txt -o docker/s3/requirements.txt -
 
-bench: $(VENV)/.dev ## measure uploads, pages and downloads (ARGS=--help)
+bench: $(VENV)/.dev ## measure ppm beside nginx, pypiserver, devpi, pypiron and peryx: 20 minutes (ARGS=--help: parts)
 	@exec $(BIN)/python -m bench $(ARGS)
 
 screenshots: needs $(VENV)/.dev ## make the pictures of the web pages in docs/images

@@ -1,8 +1,9 @@
-"""Measure ppm and pypiserver at several sizes of the index, in one run on the loopback.
+"""Measure ppm beside bare nginx, pypiserver, devpi, pypiron and peryx, in one run of 20 minutes at most.
 
-With --nginx: the deployed nginx, and one with a minimal configuration. With --refusals: wrong credentials. With
---search: the search index, in ms. With --pages: the web pages. With --downloads: counting logs of requests. With
---bucket: nodes on a bucket, and a server without one.
+That is without options; it writes docs/performance.md and a picture. With --files: ppm and pypiserver at several
+sizes of the index. With --nginx: the deployed nginx, and one with a minimal configuration. With --refusals: wrong
+credentials. With --search: the search index, in ms. With --pages: the web pages. With --downloads: counting logs of
+requests. With --bucket: nodes on a bucket, and a server without one.
 """
 
 from __future__ import annotations
@@ -18,15 +19,33 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bench import buckets, downloads, measures, pages, refusals, search, subjects, web  # they import tests/support
+# they import tests/support
+from bench import beside, buckets, downloads, measures, pages, refusals, report, search, subjects, web
+
+ROOT = Path(__file__).parents[1]
 
 
 def main() -> None:
+    chosen = parse(sys.argv[1:])
+    if chosen.peers is not None:
+        sys.exit(_beside(chosen))
+    _part(chosen)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options; without any, all indexes are measured beside each other."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--files", type=int, nargs="+", default=[100, 1000, 10_000], help="sizes of the index")
+    parser.add_argument("--files", type=int, nargs="+", help="sizes of the index; one with --peers")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the medians are shown")
     parser.add_argument("--requests", type=int, default=200, help="requests of each kind in a round")
     parser.add_argument("--only", choices=["ppm", "pypiserver"], help="measure one of the two")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        metavar="NAME",
+        help="measure all beside each other; names choose some, and nothing is written",
+    )
+    parser.add_argument("--minutes", type=float, default=20, help="with --peers: begin nothing that could end later")
     parser.add_argument("--nginx", action="store_true", help="compare the deployed nginx with a minimal one")
     parser.add_argument(
         "--refusals", action="store_true", help="measure wrong credentials: their time, and the effect of a flood"
@@ -36,9 +55,39 @@ def main() -> None:
     parser.add_argument("--downloads", type=int, default=0, metavar="LINES", help="measure counting a log of LINES")
     parser.add_argument("--bucket", type=float, metavar="MS", help="measure nodes on a bucket with a latency of MS")
     parser.add_argument("--credentials", type=int, default=0, help="with --nginx: further credentials")
-    parser.add_argument("--seconds", type=int, default=3, help="with --nginx: seconds of load on each in a round")
+    parser.add_argument(
+        "--seconds", type=int, default=3, help="with --nginx or --peers: seconds of load on each in a round"
+    )
     parser.add_argument("--json", type=Path, help="also write the results of all rounds to this file")
-    chosen = parser.parse_args()
+    chosen = parser.parse_args(arguments)
+    if not arguments:
+        chosen.peers = []
+    try:
+        beside.chosen(beside.all_of(Path()), chosen.peers or [])
+    except ValueError as exc:
+        parser.error(str(exc))
+    chosen.files = chosen.files or ([1000] if chosen.peers is not None else [100, 1000, 10_000])
+    return chosen
+
+
+def _beside(chosen: argparse.Namespace) -> int:
+    """Measure all indexes and write the document, or some and print the tables; return 1 if anything failed."""
+    results = beside.run(
+        chosen.peers,
+        files=chosen.files[0],
+        rounds=chosen.rounds,
+        seconds=chosen.seconds,
+        minutes=chosen.minutes,
+    )
+    print(report.markdown(results))
+    if not chosen.peers:
+        report.write(results, ROOT / "docs" / "performance.md", ROOT / "docs" / "images" / "peers.svg")
+    for name, reason in results.failed.items():
+        print(f"{name} failed: {reason}", file=sys.stderr)
+    return 1 if results.failed else 0
+
+
+def _part(chosen: argparse.Namespace) -> None:
     rounds: list[dict[str, object]] = []
     if chosen.refusals:
         chosen.files = []

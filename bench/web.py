@@ -54,12 +54,13 @@ http {{
         auth_basic "bare";
         auth_basic_user_file {root}/credentials/htpasswd;
         root {root};
+        location /simple/ {{ root {root}/index; index index.html; }}
     }}
 }}
 """
 
 # Lua for wrk: it makes the requests once, sends them repeatedly, and prints the counts in one line
-_SCRIPT = """
+SCRIPT = """
 local requests, number = {}, 0
 function init(args)
     wrk.headers["Authorization"] = args[2]
@@ -146,11 +147,11 @@ def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Serve
         site = webserver.start(folder / "rendered", tree, root)
         running.callback(site.close)
         bare_folder = folder / "bare"
-        process, port = _start_bare(tree, site, bare_folder, rendering.parse(folder / "rendered"))
+        process, port = start_bare(tree, site, bare_folder, rendering.parse(folder / "rendered"))
         running.callback(process.wait)
         running.callback(process.terminate)
         script = folder / "load.lua"
-        script.write_text(_SCRIPT)
+        script.write_text(SCRIPT)
         deployed = Served(
             name="deployed", process=site.nginx.pid, port=site.port, paths=_paths(folder / "a", projects, "")
         )
@@ -186,9 +187,7 @@ def _paths(folder: Path, projects: int, pages: str, page: str = "") -> dict[str,
     return {what: folder / what for what in listed}
 
 
-def _start_bare(
-    tree: Tree, site: Site, folder: Path, configuration: Directive
-) -> tuple[subprocess.Popen[bytes], int]:
+def start_bare(tree: Tree, site: Site, folder: Path, configuration: Directive) -> tuple[subprocess.Popen[bytes], int]:
     places = Places(folder=folder, root=site.root, socket=folder / "none", plain_port=0, tls_port=servers.free_port())
     for made in (places.logs, folder / "tmp"):
         made.mkdir(parents=True)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import beside, promises
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,3 +53,20 @@ def test_nodes_on_a_bucket(tmp_path: Path) -> None:
     assert all(
         value > 0 for row in rounds for name, value in row.items() if name not in ("subject", "files", "round")
     )
+
+
+def test_one_index_of_those_beside_each_other() -> None:
+    """A run with a name measures every workload on a server that keeps all promises, and writes no document."""
+    document = (ROOT / "docs" / "performance.md").read_bytes()
+    arguments = ["--peers", "embedded", "--rounds", "1", "--seconds", "1", "--files", "20"]
+    command = [sys.executable, "-m", "bench", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in done.stdout.splitlines() if line[:1] == "|"]
+    shown = {name: value for name, value in rows if name.strip("-")}
+    promised = [name for name in promises.ALL if name != promises.TLS]
+    assert [shown.pop(name) for name in promised] == ["yes"] * len(promised)
+    assert shown.pop(promises.TLS) == "**no**"
+    assert list(shown) == list(beside.MEASURES)
+    assert all(float(value.replace(",", "")) > 0 for value in shown.values())
+    assert (ROOT / "docs" / "performance.md").read_bytes() == document
