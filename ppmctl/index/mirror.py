@@ -83,8 +83,11 @@ class Mirror:
     # reading
 
     def pull(self, project: str) -> bool:
-        """Bring a project's folder in line with the bucket; return whether it changed."""
-        known = self.applied_tag(project)
+        """Bring a project's folder in line with the bucket; return whether it changed.
+
+        A mark without a newer head is of an update that was killed.
+        """
+        known = None if self._volume.mark(project).exists() else self.applied_tag(project)
         found = self._newer(project, known)
         if found is None:
             return False

@@ -404,6 +404,16 @@ def test_an_interrupted_update_is_completed_by_the_next(here: Store, other: Stor
     assert "demo" not in pages.marked(other.volume)
 
 
+def test_an_update_that_was_killed_right_before_its_end_is_completed_without_a_newer_head(
+    here: Store, other: Store
+) -> None:
+    put(here, ONE)
+    other.pull("demo")
+    pages.mark(other.volume, "demo")  # the head was noted, and the mark not removed
+    assert listed(other) == [ONE[0]]
+    assert pages.marked(other.volume) == [".root"]
+
+
 def test_a_volume_is_the_cache_of_one_bucket(here: Store) -> None:
     put(here, ONE)
     again = new_node(here.volume.root, f"{here.volume.bucket}-another")
