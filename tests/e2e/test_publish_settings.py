@@ -117,6 +117,13 @@ def test_a_credential_and_an_index_are_found(
     assert index.filenames(name) == {made.name}
 
 
+def test_sections_of_other_indexes_are_named(user: Machine, index: Server, tmp_path: Path) -> None:
+    """Without a credential for this index, one of them may be meant."""
+    (user.home / ".pypirc").write_text("[elsewhere]\nrepository = https://elsewhere.test/legacy/\n")
+    done = user.run(*PPMCTL, "publish", wheel(tmp_path, "sectioned"), "--index", index.url, expect=4)
+    assert "(~/.pypirc is about other indexes; by its sections' names: --index elsewhere)" in done.output
+
+
 def test_options_override_twines_variables(user: Machine, index: Server, tmp_path: Path) -> None:
     elsewhere = {**twine(user, index), "TWINE_REPOSITORY_URL": "http://127.0.0.1:1/legacy/"}
     made = wheel(tmp_path, "named")

@@ -159,6 +159,10 @@ def test_the_error_for_a_broken_file_names_it_and_quotes_nothing(home: Path, pla
         find(home, file="credential" if place == "credential" else None)
     shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
     assert str(home / place) in caught.value.message
+    if place == "credential":
+        reason = "can't be read: " if b"\xff" in content else "does not hold one line of the form user:secret"
+        assert reason in caught.value.message
+        assert caught.value.exit_code == 4
     # the traceback has lines of this test, but no data
     assert "s3cret" not in shown
 
