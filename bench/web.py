@@ -1,4 +1,4 @@
-"""Compare the deployed nginx with a minimal ("bare") one: what its configuration costs for a page and a file.
+"""Compare the deployed nginx with a minimal ("bare") one: the cost of its configuration for pages, files and metadata.
 
 The bare one serves the same files from the same disk, with the same TLS, authentication and access log. Both run all
 the time on one processor, which the load generator does not use, and are measured in turn. The deployed one is also
@@ -24,6 +24,7 @@ from support.evidence import until
 from support.rendering import Directive, Places
 from support.webserver import Site
 
+from ppmctl.index.layout import METADATA
 from ppmctl.server import content_negotiation
 
 CONNECTIONS = 16
@@ -173,14 +174,16 @@ def _processors() -> list[int]:
 def _paths(folder: Path, projects: int, pages: str, page: str = "") -> dict[str, Path]:
     """Write the paths to request into files: the same projects for both servers, under the URLs of each."""
     folder.mkdir()
-    chance = random.Random(files := projects * volumes.FILES_EACH)
-    numbers = [chance.randrange(files) for _number in range(PATHS)]
+    chance = random.Random(count := projects * volumes.FILES_EACH)
+    numbers = [chance.randrange(count) for _number in range(PATHS)]
+    files = [
+        f"/packages/{volumes.project(number // 10)}/{volumes.filename(number // 10, number % 10)}"
+        for number in numbers
+    ]
     listed = {
         "page": [f"{pages}/simple/{volumes.project(number // 10)}/{page}" for number in numbers],
-        "file": [
-            f"/packages/{volumes.project(number // 10)}/{volumes.filename(number // 10, number % 10)}"
-            for number in numbers
-        ],
+        "file": files,
+        "metadata": [path + METADATA for path in files],
     }
     for what, paths in listed.items():
         (folder / what).write_text("".join(f"{path}\n" for path in paths))
