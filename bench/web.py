@@ -1,4 +1,4 @@
-"""Compare the deployed nginx with a minimal ("bare") one: the cost of its configuration for pages, files and metadata.
+"""Compare the deployed nginx with a minimal ("bare") one: the cost of its configuration for a page, a file, metadata.
 
 The bare one serves the same files from the same disk, with the same TLS, authentication and access log. Both run all
 the time on one processor, which the load generator does not use, and are measured in turn. The deployed one is also
