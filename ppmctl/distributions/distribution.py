@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -103,6 +104,7 @@ def kind_of(filename: str) -> Kind:
     raise InvalidDistribution(f"{filename} is neither a wheel (.whl) nor an sdist (.tar.gz, .zip).")
 
 
+@functools.lru_cache(maxsize=1000)  # it is asked several times while a file is uploaded
 def parse_filename(filename: str, *, project: str | None = None) -> Filename:
     """Parse a distribution's filename: `.whl`, `.tar.gz` or `.zip`. Raise InvalidDistribution if it is invalid.
 

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -125,10 +126,12 @@ class _Child:
                 start_new_session=True,  # Ctrl-C is for the process that asks
             )
         self._connection = Connection(ours.detach())
+        self._poll = select.poll()  # made once, `Connection.poll` makes one each time
+        self._poll.register(self._connection.fileno(), select.POLLIN)
 
     @property
     def is_alive(self) -> bool:
-        return not self._connection.poll(0)  # an idle child sends nothing: what can be read is its end
+        return not self._poll.poll(0)  # an idle child sends nothing: what can be read is its end
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a request; raise Ended if there is none, Busy if it takes too long.
@@ -138,7 +141,7 @@ class _Child:
         try:
             self._connection.send_bytes(json.dumps(request).encode())
             limit = budget.MAX_SECONDS if "path" in request else 4 * request["seconds"]
-            if not self._connection.poll(limit):
+            if not self._poll.poll(limit * 1000):
                 raise Busy(f"Reading took more than {limit} seconds, the disk may be slow: try again later")
             answer: dict[str, Any] = json.loads(self._connection.recv_bytes(budget.MAX_ANSWER))
         except (EOFError, OSError) as exc:

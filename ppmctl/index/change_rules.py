@@ -8,7 +8,7 @@ from ppmctl.distributions import release_file
 from ppmctl.distributions.distribution import Filename
 from ppmctl.errors import Refused
 from ppmctl.index import lookup, project_folder
-from ppmctl.index.layout import TOMBSTONE, Volume
+from ppmctl.index.layout import SIDE_FILES, TOMBSTONE, Volume
 from ppmctl.index.project_folder import CLOSED
 
 
@@ -33,13 +33,14 @@ def is_published(volume: Volume, name: Filename, sha256: str) -> bool:
 def _refuse_other_name(volume: Volume, name: Filename) -> None:
     """Refuse another name of a file that the index has, and what could be installed instead of a removed one."""
     new, names = name.filename, project_folder.served_names(volume, name.project) or frozenset()
-    live = [used for used in names if used + TOMBSTONE not in names]
-    for used in sorted(names):
-        old = project_folder.distribution_of(used)
-        if used == old and old != new and release_file.is_same(new, old, project=name.project):
+    removed = {used.removesuffix(TOMBSTONE) for used in names if used.endswith(TOMBSTONE)}
+    live = [used for used in names if not used.endswith(SIDE_FILES) and used not in removed]
+    for old in live:
+        if old != new and release_file.is_same(new, old, project=name.project):
             what = f"{new} is another name of {old}, which is in this index"
             raise Refused(409, f"{what}: a published file never changes, publish a new version")
-        if used == old + TOMBSTONE and release_file.may_replace(new, old, project=name.project, live=live):
+    for old in removed:
+        if release_file.may_replace(new, old, project=name.project, live=live):
             what = f"{new} would replace {old}, which was removed from this index"
             raise Refused(409, f"{what}: a removed file never comes back, publish a new version")
 

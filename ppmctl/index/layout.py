@@ -53,13 +53,18 @@ def _file(name: str) -> str:
 
 
 class _Below:
-    """An attribute of a volume: a path below its root."""
+    """An attribute of a volume: a path below its root, made once."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
 
+    def __set_name__(self, _owner: type[Volume], name: str) -> None:
+        self._name = name
+
     def __get__(self, volume: Volume, _owner: type[Volume]) -> Path:
-        return volume.root.joinpath(*self._names)
+        path = volume.root.joinpath(*self._names)
+        volume.__dict__[self._name] = path  # which is found before this descriptor from now on
+        return path
 
 
 @dataclass(frozen=True, kw_only=True)

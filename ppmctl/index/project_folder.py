@@ -170,7 +170,7 @@ def read(volume: Volume, project: str) -> Folder | None:
         yanked = _yank_reason(f"{path}/{name}{YANKED}") if name + YANKED in names else None
         has_provenance = record.provenance if volume.is_cache else name + PROVENANCE in names
         stored.append(StoredFile(filename=name, record=record, yanked=yanked, has_provenance=has_provenance))
-    stored.sort(key=lambda file: (Version(file.record.version), file.filename))
+    stored.sort(key=lambda file: (_version(file.record.version), file.filename))
     removed = sorted(name.removesuffix(TOMBSTONE) for name in names if name.endswith(TOMBSTONE))
     return Folder(
         project=project,
@@ -215,6 +215,11 @@ def read_record(volume: Volume, project: str, filename: str) -> Record:
 
 def _read_record(path: str) -> Record:
     return _record(path, files.identity(path))
+
+
+@lru_cache(maxsize=_CACHED_RECORDS)
+def _version(text: str) -> Version:
+    return Version(text)
 
 
 @lru_cache(maxsize=_CACHED_RECORDS)

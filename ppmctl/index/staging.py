@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -101,6 +102,7 @@ class IncomingArea:
         self._folder: Path | None = None
         self._owner = -1
         self._lock = -1
+        self._numbers = itertools.count()  # for names: no other process uses the folder
 
     def new_file(self) -> IncomingFile:
         """Return a new empty file that no other process uses."""
@@ -135,7 +137,7 @@ class IncomingArea:
             if self._folder is None or self._owner != os.getpid():
                 self._folder = self._make_folder()
                 self._owner = os.getpid()
-            return self._folder / secrets.token_hex(8)
+            return self._folder / f"{next(self._numbers):016x}"
 
     def _make_folder(self) -> Path:
         folder = self._volume.incoming / f"{os.getpid()}-{secrets.token_hex(4)}"
