@@ -136,17 +136,25 @@ def replacement(
     temporary = temporary_name(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
+        try:
+            os.fchmod(descriptor, mode)
+            write_all(descriptor, content)
             if mtime is not None:
-                os.utime(file.fileno(), (mtime, mtime))
+                os.utime(descriptor, (mtime, mtime))
             if sync:
-                os.fsync(file.fileno())
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write `content`. OSError if the disk is full; some of it may then be written."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def write_atomic(path: Path, content: bytes, *, mode: int = 0o644, sync: bool = False) -> None:

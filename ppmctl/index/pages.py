@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from ppmctl import files
 from ppmctl.distributions.names import is_normalised
+from ppmctl.exchange import exchange
 from ppmctl.index import environment_files, project_folder
 from ppmctl.index.layout import PROVENANCE, ROOT_MARK, ROOT_WRITING_MARK, Volume
 from ppmctl.index.project_folder import Folder, StoredFile
@@ -199,7 +200,7 @@ def _shows(path: Path, page: bytes) -> bool:
         return is_packed and not _has_packed_form(page)
     except (OSError, EOFError, zlib.error):  # not packed, or damaged
         return False
-    return _SERIAL.sub(b"0", content, count=1) == page and not (is_packed and not _has_packed_form(page))
+    return _with_serial(content, 0) == page and not (is_packed and not _has_packed_form(page))
 
 
 def last_serial(pages: Path) -> int:
@@ -224,7 +225,10 @@ def _retry_while_deleted(write: Callable[[], T]) -> T:
 
 
 def _replace_pages(pages: Path, rendered: Mapping[str, bytes], second: int = 0) -> bool:
-    different = differences(pages, rendered)
+    if all(not _shows(pages / name, rendered[name]) for name in (JSON_PAGE, HTML_PAGE)):
+        different = list(_NAMES)  # the usual case; what is packed is then not read
+    else:
+        different = differences(pages, rendered)
     if not different:
         return False
     if JSON_PAGE in different or JSON_PAGE + PACKED in different:  # both forms have the same serial
@@ -242,7 +246,7 @@ def _replace_pages(pages: Path, rendered: Mapping[str, bytes], second: int = 0) 
         }
         for name in different:
             if name in replacements:
-                os.replace(replacements[name], pages / name)
+                exchange(replacements[name], pages / name)
             else:
                 (pages / name).unlink(missing_ok=True)
     return True
@@ -253,8 +257,13 @@ def _content(rendered: Mapping[str, bytes], name: str, *, serial: int) -> bytes 
     page = rendered[name.removesuffix(PACKED)]
     if name.endswith(PACKED) and not _has_packed_form(page):
         return None
-    page = _SERIAL.sub(b"%d" % serial, page, count=1)
+    page = _with_serial(page, serial)
     return _packed(page) if name.endswith(PACKED) else page
+
+
+def _with_serial(page: bytes, serial: int) -> bytes:
+    # a search through all of a page without a serial takes longer than making the page
+    return _SERIAL.sub(b"%d" % serial, page[:_SERIAL_WITHIN], count=1) + page[_SERIAL_WITHIN:]
 
 
 def packed_page(page: bytes) -> bytes | None:

@@ -47,7 +47,7 @@ def rebuild(store: Store, *, with_bucket: bool = True) -> Rebuilt:
         repair = BucketRepair(store.volume, store.mirror)
         repair.run()
         done.uploaded, done.cleaned, done.problems = repair.written, repair.removed, repair.problems
-    projects = store.projects()
+    projects = _latest_first(store)
     with events.progress("Projects", len(projects)) as step:
         for project in projects:
             try:
@@ -63,6 +63,11 @@ def rebuild(store: Store, *, with_bucket: bool = True) -> Rebuilt:
     except (PpmError, OSError) as exc:
         done.problems.append(f"The search index: {exc}")
     return done
+
+
+def _latest_first(store: Store) -> list[str]:
+    """Return all projects, the one that changed last first: its pages may be empty after a power failure."""
+    return sorted(store.projects(), key=lambda name: files.changed_at(store.volume.project(name)), reverse=True)
 
 
 def _project(store: Store, project: str, done: Rebuilt) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from support import wheels
 
-from ppmctl import files
+from ppmctl import exchange, files
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import change_rules, pages, project_folder, transaction
+from ppmctl.index import change_rules, pages, project_folder, rebuild, transaction
 from ppmctl.index.lookup import NotHere
 from ppmctl.index.recovery import repair
 from ppmctl.index.store import Store
@@ -179,6 +179,19 @@ def test_of_many_concurrent_puts_one_wins(store: Store) -> None:
     assert len(winners) == 1
     assert outcomes.count(409) == 11
     assert store.read("x").files[0].record == winners[0]
+
+
+def test_a_rebuild_begins_with_the_project_that_changed_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power failure its pages may be empty."""
+    for number, name in enumerate(("c", "a", "b"), start=1):
+        put(store, wheels.wheel(name, "1.0"))
+        os.utime(store.volume.project(name), (number, number))
+    written: list[str] = []
+    monkeypatch.setattr(
+        pages, "write_project", lambda _volume, content, **_options: written.append(content.project) or False
+    )
+    rebuild.rebuild(store)
+    assert written == ["b", "a", "c"]
 
 
 @pytest.mark.parametrize("content", [b"same", b"other"])
@@ -461,6 +474,7 @@ def recorded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str
     wrap("fsync", lambda descriptor: f"sync {shown(Path(f'/proc/self/fd/{descriptor}').readlink())}")
     wrap("link", lambda _source, target: f"link {shown(target)}")
     wrap("replace", lambda _source, target: f"rename {shown(target)}")
+    monkeypatch.setattr(exchange, "_renameat2", None)  # pages are renamed too
     yield done
     monkeypatch.undo()
 
