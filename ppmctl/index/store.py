@@ -15,8 +15,8 @@ from threading import Event
 
 from ppmctl import files
 from ppmctl.distributions.distribution import Dist, Filename
-from ppmctl.errors import PpmError, Refused
-from ppmctl.index import change_rules, claims, lookup, pages, project_folder, transaction
+from ppmctl.errors import PpmError
+from ppmctl.index import change_rules, claims, lookup, pages, project_folder, together, transaction
 from ppmctl.index.cache import Cache
 from ppmctl.index.changes import Changes
 from ppmctl.index.claims import Claim
@@ -25,6 +25,7 @@ from ppmctl.index.layout import ROOT_MARK, TOMBSTONE, YANKED, Volume
 from ppmctl.index.mirror import Followers, Mirror, NewFile
 from ppmctl.index.project_folder import STATUSES, Folder, Record, Status
 from ppmctl.index.staging import IncomingArea, IncomingFile
+from ppmctl.index.together import Waiting
 from ppmctl.storage.bucket import Unavailable
 
 
@@ -37,6 +38,7 @@ class Store:
         # set when the list of projects is out of date: a thread of a server waits for it, commands call write_root
         self.root_is_old = Event()
         self.changes = Changes()
+        self._queue = together.Queue(self._publish)
         self.mirror: Mirror | None = None
         self._heads: HeadChanges | None = None
         if volume.is_cache:
@@ -102,31 +104,9 @@ class Store:
         record = record_of(dist, size=received.size, sha256=received.sha256, upload_time=when, by=by)
         if self._heads is not None:
             return self._put_into_bucket(self._heads, received, dist, record, attestations)
-        with (
-            transaction.prepared(self.area, received, dist, record, attestations) as side_files,
-            self._writing(name.project),
-        ):
-            if show:
-                self.settle(name.project)
-            if change_rules.is_published(self.volume, name, received.sha256):
-                return None
-            pages.mark(self.volume, name.project)
-            new = True
-            try:
-                new = transaction.commit(self.volume, name, received.path, side_files)
-                if show:
-                    transaction.write_pages(self.volume, name)
-                    pages.unmark(self.volume, name.project)
-            except FileExistsError as exc:
-                if not self.has_file(name.project, name.filename):
-                    path = f"packages/{name.project}/{name.filename}"
-                    raise Refused(409, f"{path} exists but is not a regular file; ask an administrator") from exc
-                # a file system without flock: the record may be this upload's now, so it can't tell whose file it is
-                raise Refused(409, f"{name.filename} was published by another upload at the same moment") from exc
-            finally:
-                if new:  # even after a failure: the list may have been written meanwhile
-                    self.root_is_old.set()
-        return record
+        with transaction.prepared(self.area, received, dist, record, attestations) as side_files:
+            file = Waiting(name=name, path=received.path, sha256=received.sha256, side_files=side_files, show=show)
+            return record if self._queue.put(file) else None
 
     def confirm(self, name: Filename, sha256: str) -> bool:
         """Return whether this file is published with this content; its page then lists it. Refused as for `put`."""
@@ -263,6 +243,15 @@ class Store:
                 heads.send(name, new)
             with self._writing(name.project):
                 return record if heads.put(name, new) else None
+
+    def _publish(self, project: str) -> None:
+        """Publish the files of a project that wait."""
+        with self._writing(project):
+            waiting = self._queue.take(project)
+            if any(file.show for file in waiting):
+                self.settle(project)
+            if together.publish(self.volume, project, waiting):
+                self.root_is_old.set()
 
     @contextlib.contextmanager
     def _changing(self, project: str) -> Iterator[Folder]:

@@ -1,4 +1,4 @@
-"""Publish a file in steps: move its side files, link it into its project's folder (the commit), write the pages.
+"""Publish a file in steps: move its side files, link it into its project's folder (the commit), sync the folder.
 
 Side files are a file's record, core metadata, attestations and provenance. If a step fails, what was made is removed;
 after a crash `repair` does that.
@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 from ppmctl import files
 from ppmctl.distributions import attestations as attested
@@ -44,11 +43,11 @@ def prepared(
             descriptors = []
             for suffix, content in contents.items():
                 written[suffix] = area.new_path()
-                file = opened.enter_context(_new_file(written[suffix]))
-                file.write(content)
-                file.flush()
-                files.start_writing(file.fileno())
-                descriptors.append(file.fileno())
+                descriptor = os.open(written[suffix], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+                opened.callback(os.close, descriptor)
+                files.write_all(descriptor, content)
+                files.start_writing(descriptor)
+                descriptors.append(descriptor)
             # the kernel already writes all of them, so the first fsync does most of the work of the others
             received.sync()
             for descriptor in descriptors:
@@ -67,7 +66,7 @@ def with_attestations(record: Record, name: Filename, attestations: str) -> Reco
 
 
 def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, Path]) -> bool:
-    """Move the side files and then the file to their places, durably; return whether the project is new.
+    """Move the side files and then the file to their places; return whether the project is new. `sync` follows.
 
     The caller holds the project's lock and has marked its pages as out of date. Raise FileExistsError if a file with
     this name appeared since the caller's check, OSError if the disk is full; then nothing is left.
@@ -87,22 +86,16 @@ def commit(volume: Volume, name: Filename, source: Path, side_files: dict[str, P
     except OSError as exc:
         # if another file has this name, the side files belong to it
         if not (isinstance(exc, FileExistsError) and target.is_file()):
-            _clean_up(volume, name)
+            drop_leftovers(volume, name.project, name.filename)
         raise
-    if is_new_project:
-        files.sync_folder(volume.packages)
-    files.sync_folder(target.parent)
     return is_new_project
 
 
-def write_pages(volume: Volume, name: Filename) -> None:
-    """Write the project's pages; if that fails, remove the file again, which no page lists yet."""
-    try:
-        pages.refresh(volume, name.project)
-    except OSError:
-        volume.file(name.project, name.filename).unlink()
-        _clean_up(volume, name)
-        raise
+def sync(volume: Volume, project: str, *, is_new: bool) -> None:
+    """Make the names of published files durable, and that of their project if it `is_new`."""
+    if is_new:
+        files.sync_folder(volume.packages)
+    files.sync_folder(volume.project(project))
 
 
 def repair(volume: Volume, project: str) -> None:
@@ -130,14 +123,6 @@ def repair(volume: Volume, project: str) -> None:
     pages.refresh(volume, project)
 
 
-def _clean_up(volume: Volume, name: Filename) -> None:
-    """Remove what a failed put left. If the pages can't be written, the mark stays and `repair` does it later."""
-    drop_leftovers(volume, name.project, name.filename)
-    with contextlib.suppress(OSError):
-        pages.refresh(volume, name.project)
-        pages.unmark(volume, name.project)
-
-
 def beside(path: Path, suffix: str) -> Path:
     """Return the path of a side file of the distribution at `path`."""
     return path.with_name(path.name + suffix)
@@ -156,8 +141,3 @@ def drop_leftovers(volume: Volume, project: str, filename: str) -> None:
     quarantine.drop_empty_folder(volume, project)
     with contextlib.suppress(OSError):
         volume.project(project).rmdir()
-
-
-def _new_file(path: Path) -> IO[bytes]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    return os.fdopen(descriptor, "wb")

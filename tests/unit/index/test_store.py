@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support import wheels
+from support.evidence import until
 
 from ppmctl import exchange, files
 from ppmctl.distributions import distribution
@@ -179,6 +180,68 @@ def test_of_many_concurrent_puts_one_wins(store: Store) -> None:
     assert len(winners) == 1
     assert outcomes.count(409) == 11
     assert store.read("x").files[0].record == winners[0]
+
+
+def put_together(store: Store, several: list[tuple[str, bytes]]) -> list[project_folder.Record | Exception]:
+    """Put files of the project x at the same moment: all wait for its lock. Return their outcomes."""
+    outcomes: dict[str, project_folder.Record | Exception] = {}
+
+    def upload(made: tuple[str, bytes]) -> None:
+        try:
+            outcomes[made[0]] = put(store, made)
+        except (OSError, Refused) as exc:
+            outcomes[made[0]] = exc
+
+    threads = [threading.Thread(target=upload, args=(made,)) for made in several]
+    with store.locked("x"):
+        for thread in threads:
+            thread.start()
+        until(lambda: len(store._queue._waiting.get("x", [])) == len(several), "all wait")
+    for thread in threads:
+        thread.join()
+    return [outcomes[made[0]] for made in several]
+
+
+def test_files_that_wait_for_a_project_are_published_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One write of the pages for all; a refused one among them changes nothing for the others."""
+    put(store, wheels.wheel("x", "0.1"))
+    several = [wheels.wheel("x", f"1.{number}") for number in range(6)]
+    refused = wheels.wheel("x", "0.1", files={"x.py": b"other"})
+    written: list[str] = []
+    original = pages.refresh
+    monkeypatch.setattr(pages, "refresh", lambda *arguments: written.append("pages") or original(*arguments))
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    outcomes = put_together(store, [*several, refused])
+    assert [type(outcome) for outcome in outcomes] == [project_folder.Record] * 6 + [Refused]
+    assert listed(store, "x") == ["x-0.1-py3-none-any.whl", *(filename for filename, _content in several)]
+    assert (written, synced) == (["pages"], [store.volume.project("x")])
+    assert "x" not in pages.marked(store.volume)
+
+
+def test_a_disk_that_is_full_for_the_pages_takes_all_files_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, wheels.wheel("x", "0.1"))
+    before = contents(store)
+    several = [wheels.wheel("x", f"1.{number}") for number in range(4)]
+    with monkeypatch.context() as full:
+        full.setattr(files, "replacement", contextlib.contextmanager(fails))
+        outcomes = put_together(store, several)
+    assert [getattr(outcome, "errno", None) for outcome in outcomes] == [errno.ENOSPC] * 4
+    assert contents(store) == before
+    assert all(isinstance(outcome, project_folder.Record) for outcome in put_together(store, several))
+
+
+def test_an_error_of_all_files_that_wait_is_raised_for_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = [wheels.wheel("x", f"1.{number}") for number in range(3)]
+    monkeypatch.setattr(change_rules, "is_published", fails)
+    assert [getattr(outcome, "errno", None) for outcome in put_together(store, several)] == [errno.ENOSPC] * 3
+    monkeypatch.undo()
+    monkeypatch.setattr(store, "settle", fails)
+    assert [getattr(outcome, "errno", None) for outcome in put_together(store, several)] == [errno.ENOSPC] * 3
+    monkeypatch.undo()
+    assert all(isinstance(outcome, project_folder.Record) for outcome in put_together(store, several))
 
 
 def test_a_rebuild_begins_with_the_project_that_changed_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
