@@ -210,6 +210,8 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             is_return = condition[0][0] == "return"
             if condition == [("set", "$ppm_uri"), ("rewrite", "^[^?]*$")]:
                 continue  # to the detour, from which it comes back to the authentication: test_draining.py
+            if condition == [("break",)]:
+                continue  # it only ends the refusals below
             assert (
                 condition[0][1] in {"419", "420", "421", "422", "423"}
                 if is_return
@@ -239,6 +241,38 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             "@web_page",
             "@web_upload",
         ]
+
+
+def test_plain_requests_are_those_that_no_check_concerns(combinations: dict[tuple[str, str, str], Path]) -> None:
+    """nginx skips checks and masks for plain requests: their texts can hold no secret, and none is for a web page."""
+    (server,) = index_servers(rendering.parse(combinations["selfsigned", "authenticated", "none"]))
+    (pattern,) = (each.arguments[2] for each in server.all("if") if each.arguments[0] == "($ppm_texts")
+    plain = re.compile(pattern.replace("\\z", "\\Z").replace("*+", "*"))
+
+    def is_plain(line: str, user: str = "ann@p.example+ci", referer: str = "", host: str = "ppm:8443") -> bool:
+        return plain.search("\n".join([line, user, referer, host, "uv/1 (x_y)"])) is not None
+
+    file = "/packages/pip/Pip_pm-1.0+x-py3-none-any.whl.metadata"
+    for path in ("/simple/", "/simple/a/", "/env/a/2/pylock.toml", "/packages/ppm-env-a/ppm-1.zip", file):
+        assert is_plain(f"GET {path} HTTP/2.0")
+        assert is_plain(f"HEAD {path} HTTP/1.1", user="")
+    line = f"GET {file} HTTP/1.1"
+    for secret in ("ppm_aB3", "PPM_aB3", "pppm_", "%70pm_", "ppm%5f", "%"):
+        assert not is_plain(f"GET /packages/a/a{secret}.whl HTTP/1.1"), secret
+        assert not is_plain(line, user=f"a{secret}"), secret
+        assert not is_plain(line, referer=secret), secret
+        assert not is_plain(line, host=f"a:{secret}"), secret
+        assert not plain.search("\n".join([line, "", "", "ppm", f"pip/1 {secret}"])), secret
+    for path in (
+        *("/", "/search", "/upload/", "/projects", "/account/", "/api/stats", "/simple", "/environments/"),
+        *("//simple/a/", "/simple//a/", "/simple/../account/", "/simple/a/../../account/", "/simple/./a/"),
+        *("/simple/a/?b", "/simple/a/#b"),
+    ):
+        assert not is_plain(f"GET {path} HTTP/1.1"), path
+    for other in ("POST /simple/a/ HTTP/1.1", "GET /simple/a/", "TRACE /simple/a/ HTTP/1.1"):
+        assert not is_plain(other)
+    for user in ("__token__", "a/b", "a b", "a\nb", "\xe4"):
+        assert not is_plain(line, user=user), user
 
 
 def test_nginx_and_the_application_have_the_same_discovery_document(
