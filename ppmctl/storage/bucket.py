@@ -102,6 +102,8 @@ class Bucket:
         self.address = checked_address(address)
         self.counts: Counter[str] = Counter()
         self._process = 0
+        # whether the condition of a write needs the tag without its quotes; None if that is not known yet
+        self._has_bare_tags: bool | None = None
         self._small = _open(self.address, environ, _SMALL)
         self._bulk = _open(self.address, environ, _BULK)
 
@@ -135,7 +137,29 @@ class Bucket:
             raise self._missing(exc) from exc
 
     def replace(self, key: str, content: bytes, tag: str) -> str:
-        """Replace the object that has this tag, and return the new one. Raise Changed, also as `create` does."""
+        """Replace the object that has this tag, and return the new one. Raise Changed, also as `create` does.
+
+        Ceph's gateway (Debian's radosgw 16 and 18) compares the condition with the tag without its quotes.
+        """
+        try:
+            made = self._replace(key, content, tag.replace('"', "") if self._has_bare_tags else tag)
+        except Changed:
+            if self._has_bare_tags is not None or not self._has_version(key, tag):
+                raise
+            made = self._replace(key, content, tag.replace('"', ""))
+            self._has_bare_tags = True
+        if self._has_bare_tags is None:
+            self._has_bare_tags = False
+        return made
+
+    def _has_version(self, key: str, tag: str) -> bool:
+        try:
+            self.read(key, unless=tag)
+        except NotChanged:
+            return True
+        return False
+
+    def _replace(self, key: str, content: bytes, tag: str) -> str:
         from obstore.exceptions import PreconditionError
 
         mode: Any = _parts(tag)

@@ -93,13 +93,15 @@ class Bucket:
     """A bucket that nodes use; `serving` makes it.
 
     `latency` is the time of each request in seconds, of which half passes before it is handled; up to `jitter`
-    seconds are added to each half, so that requests overtake each other.
+    seconds are added to each half, so that requests overtake each other. `has_bare_tags`: the condition of a write is
+    compared with the tag without its quotes, as by Ceph's gateway.
     """
 
     name: str
     port: int = 0
     latency: float = 0.0
     jitter: float = 0.0
+    has_bare_tags: bool = False
     requests: list[Request] = field(default_factory=list)
     _troubles: list[_Trouble] = field(default_factory=list)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -276,6 +278,8 @@ class Bucket:
         def start(status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
             started.append((status, headers))
 
+        if self.has_bare_tags and "HTTP_IF_MATCH" in environ:
+            environ["HTTP_IF_MATCH"] = f'"{environ["HTTP_IF_MATCH"]}"'
         with self._handling:  # moto compares a condition and writes in two steps
             body = self._application(environ, start)
             content = b"".join(body)
