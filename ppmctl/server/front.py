@@ -85,10 +85,10 @@ class Front:
         self._files = SmallFiles()
         self._second, self._date = 0, ""
 
-    def answer(self, received: bytes, server: str) -> Answer | None:
+    def answer(self, received: bytes, server: str, *, may_open: bool = True) -> Answer | None:
         """Return the answer to what a connection has received, or None if the application has to give it.
 
-        `server` is the value of the header Server.
+        `server` is the value of the header Server. Only with `may_open` the answer can have an open file.
         """
         began = time.perf_counter()
         if not received.startswith(_PATHS) or len(received) > _LONGEST or received.find(_END) != len(received) - 4:
@@ -102,7 +102,10 @@ class Front:
         try:
             found = self._file(target) if target.media_type else self._page(client, target)
             stored, is_same = found.stored, found.stored.etag == etag
-            file = None if is_same or stored.content is not None else opened(found.path, stored)
+            is_small = is_same or stored.content is not None
+            if not (is_small or may_open):
+                return None
+            file = None if is_small else opened(found.path, stored)
         except OSError:  # a page that is missing is written again, for example
             return None
         status, length = (304, 0) if is_same else (200, stored.size)

@@ -70,6 +70,7 @@ class Worker(ThreadWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._front: Front | None = None
+        self._unsent = 0  # answers whose rest a thread sends, or will
         self._accept_from = 0.0  # no sooner than at this time
         self._warned = -_WARN_EVERY
         if any(listener.FAMILY == socket.AF_UNIX for listener in self.sockets):
@@ -153,8 +154,10 @@ class Worker(ThreadWorker):
     def _answer(self, received: bytes) -> Answer | None:
         if self._front is None or not self.alive:
             return None
+        # of more answers than threads, files would only be open; the application opens one when a thread is free
+        may_open = self._unsent < self.cfg.threads
         try:
-            answer = self._front.answer(received, wsgi.SERVER)
+            answer = self._front.answer(received, wsgi.SERVER, may_open=may_open)
         except Exception:  # a bug, which would end the main loop and all requests with it
             log.exception("A request could not be answered in the main loop")
             return None
@@ -173,9 +176,14 @@ class Worker(ThreadWorker):
         if sent == len(answer.content) + answer.left:
             self._end(conn, answer, answer.length)
             return True
+        self._unsent += 1
         job = self.tpool.submit(self._send_rest, conn, answer, sent)
-        job.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
+        job.add_done_callback(lambda done: self.method_queue.defer(self._finish_rest, conn, done))
         return False
+
+    def _finish_rest(self, conn: Any, done: Future[bool]) -> None:
+        self._unsent -= 1
+        self.finish_request(conn, done)
 
     def _send_rest(self, conn: Any, answer: Answer, sent: int) -> bool:
         """Send an answer from its byte `sent` on, in a thread; return whether the connection is kept."""

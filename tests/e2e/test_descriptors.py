@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import resource
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support import streams
+from support import streams, wheels
 from support.evidence import nothing_is_left, until
 from support.raw import basic
 from support.servers import Server
@@ -87,3 +88,21 @@ def test_a_form_with_a_thousand_files_holds_one(index: Server) -> None:
             connection.shutdown(socket.SHUT_WR)  # the server reads the rest of what it refuses
             assert connection.recv(100).startswith(b"HTTP/1.1 400 A form has files only in")
     nothing_is_left(index.root)
+
+
+def test_answers_that_wait_for_a_thread_have_no_open_file(serve: Callable[..., Server]) -> None:
+    """Each had one in addition to its connection, so that half of the allowed connections used up all descriptors."""
+    server, number = serve("--threads", "2"), 60
+    made = wheels.wheel("slow", "1.0", files={"data": os.urandom(6 << 20)})
+    assert server.upload(made).status_code == 200
+    head = f" HTTP/1.1\r\nHost: x\r\nAuthorization: {basic(*server.auth)}\r\n\r\n"
+    before = descriptors(worker_of(server))
+    with contextlib.ExitStack() as opened, socket.create_connection(("127.0.0.1", server.port), timeout=60) as other:
+        for _number in range(number):
+            late = opened.enter_context(socket.socket())
+            late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            late.connect(("127.0.0.1", server.port))
+            late.sendall(f"GET /packages/slow/{made[0]}{head}".encode())
+            other.sendall(f"GET /simple/slow/{head}".encode())
+            assert other.recv(1 << 16), "the main loop has the request before"
+        assert number <= descriptors(worker_of(server)) - before < number + 20

@@ -344,6 +344,8 @@ def test_large_files_are_sent_as_files(ask: Asker) -> None:
     again = ask(FILE, If_None_Match=f'"{int(entry.st_mtime):x}-{entry.st_size:x}"')
     assert again is not None
     assert (again.status, again.length, again.file) == (304, 0, None)
+    assert ask.front.answer(ask.raw(FILE), "ppm", may_open=False) is None, "for example if many are open"
+    assert ask.front.answer(ask.raw(), "ppm", may_open=False) is not None
 
 
 def test_a_large_file_that_is_replaced_is_left_to_the_application(
