@@ -193,7 +193,8 @@ class Worker(ThreadWorker):
             conn.sock.sendall(answer.content[sent:])
             if answer.file is not None:
                 start = max(sent - len(answer.content), 0)
-                conn.sock.sendfile(answer.file, start, answer.left - start)
+                if conn.sock.sendfile(answer.file, start, answer.left - start) < answer.left - start:
+                    return False  # it was cut; the next answer would be taken for its rest
             done = answer.length
         except OSError:
             return False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 
+from ppmctl.server.front import Answer
 from ppmctl.server.worker import Worker
 
 
@@ -23,3 +26,22 @@ def test_a_bug_in_the_main_loop_is_logged_and_leaves_the_request_to_the_applicat
     worker._front, worker._unsent, worker.cfg = Broken(), 0, SimpleNamespace(threads=2)
     assert worker._answer(b"GET / HTTP/1.1\r\n\r\n") is None
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("size", [1000, 200])
+def test_a_file_that_became_shorter_ends_its_connection(tmp_path: Path, size: int) -> None:
+    """Its client still waits for the rest, and would take the next answer for it."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(size))
+    about: Any = SimpleNamespace(path="/x", user="ann", agent="")
+    worker: Any = Worker.__new__(Worker)
+    logged: list[dict[str, Any]] = []
+    worker.log = SimpleNamespace(write=lambda **values: logged.append(values))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("rb") as file:
+        answer = Answer(
+            content=b"head", file=file, status=200, length=1000, client=about, target=about, seconds=0.0
+        )
+        connection = SimpleNamespace(sock=ours, client=("", 0))
+        assert worker._send_rest(connection, answer, 0) is (size == 1000)
+    assert [values["sent"] for values in logged] == [1000 if size == 1000 else 0]
