@@ -100,8 +100,8 @@ class Clients:
         except (PpmError, ValueError):
             return None
         by, name = rights.ANYONE, ""
-        if sent is not None:
-            if sent.type != "basic" or sent.username is None or sent.password is None:
+        if "HTTP_AUTHORIZATION" in environ:
+            if sent is None or sent.type != "basic" or sent.username is None or sent.password is None:
                 return None
             name = sent.username
         if not self._public_reads:

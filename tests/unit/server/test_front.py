@@ -268,6 +268,7 @@ def test_public_reads_need_no_credential(ask: Asker) -> None:
     assert b"immutable, public" in answer.content
     assert ask(FILE, Authorization=basic("nobody", "wrong")) is not None, "as the application has it"
     assert ask(FILE, Authorization=basic(OTHER, "x")) is None
+    assert ask(FILE, Authorization=f"{basic('ann', 'x')}, Basic x") is None, "gunicorn logs its name"
 
 
 def changed_page(store: Store) -> None:

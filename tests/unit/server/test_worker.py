@@ -39,9 +39,7 @@ def test_a_file_that_became_shorter_ends_its_connection(tmp_path: Path, size: in
     worker.log = SimpleNamespace(write=lambda **values: logged.append(values))
     ours, theirs = socket.socketpair()
     with ours, theirs, path.open("rb") as file:
-        answer = Answer(
-            content=b"head", file=file, status=200, length=1000, client=about, target=about, seconds=0.0
-        )
+        answer = Answer(content=b"head", file=file, status=200, length=1000, client=about, target=about, seconds=0.0)
         connection = SimpleNamespace(sock=ours, client=("", 0))
         assert worker._send_rest(connection, answer, 0) is (size == 1000)
     assert [values["sent"] for values in logged] == [1000 if size == 1000 else 0]
