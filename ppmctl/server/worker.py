@@ -157,13 +157,10 @@ class Worker(ThreadWorker):
         # of more answers than threads, files would only be open; the application opens one when a thread is free
         may_open = self._unsent < self.cfg.threads
         try:
-            answer = self._front.answer(received, wsgi.SERVER, may_open=may_open)
+            return self._front.answer(received, wsgi.SERVER, may_open=may_open)
         except Exception:  # a bug, which would end the main loop and all requests with it
             log.exception("A request could not be answered in the main loop")
             return None
-        if answer is not None:
-            self.app.pulse.beat()
-        return answer
 
     def _sends(self, conn: Any, answer: Answer) -> bool:
         """Send an answer and return whether all of it is sent. If not, a thread sends the rest, or it is too late."""

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from ppmctl.server.front import Answer
+from ppmctl.server.watchdog import Pulse
 from ppmctl.server.worker import Worker
 
 
@@ -26,6 +27,16 @@ def test_a_bug_in_the_main_loop_is_logged_and_leaves_the_request_to_the_applicat
     worker._front, worker._unsent, worker.cfg = Broken(), 0, SimpleNamespace(threads=2)
     assert worker._answer(b"GET / HTTP/1.1\r\n\r\n") is None
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_answer_of_the_main_loop_tells_nothing_about_the_threads() -> None:
+    """The watchdog restarts a server whose threads are all stuck, also while it sends pages."""
+    worker: Any = Worker.__new__(Worker)
+    worker.alive, worker._unsent, worker.cfg = True, 0, SimpleNamespace(threads=2)
+    worker._front = SimpleNamespace(answer=lambda *_arguments, **_options: "answer")
+    worker.app = SimpleNamespace(pulse=Pulse())
+    assert worker._answer(b"GET / HTTP/1.1\r\n\r\n") == "answer"
+    assert worker.app.pulse.beats == 0
 
 
 @pytest.mark.parametrize("size", [1000, 200])
