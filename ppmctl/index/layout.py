@@ -266,9 +266,14 @@ class Volume:
                 hint=f"To complete it: ppmctl backup restore --root {self.root}",
             )
         try:
+            missing = [folder for folder in (self.root, *self._folders(), self.credentials) if not folder.exists()]
             for folder in self._folders():
                 folder.mkdir(parents=True, exist_ok=True)
             self.credentials.mkdir(mode=0o750, exist_ok=True)
+            for parent in {
+                folder.parent for folder in missing
+            }:  # or a power failure takes what is in them
+                files.sync_folder(parent)
             self._probe()
         except OSError as exc:
             raise self._unusable(exc) from exc

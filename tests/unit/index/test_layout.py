@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ppmctl import files
 from ppmctl.errors import PpmError
 from ppmctl.index import environment_list, pages, rebuild, verify
 from ppmctl.index.layout import ROOT_MARK, ROOT_WRITING_MARK, InvalidName, Volume
@@ -107,3 +108,15 @@ def test_folders_that_are_no_projects_are_ignored(store: Store) -> None:
         ("packages/x/a b.txt", "is not a distribution"),
     }
     assert b"Not_Normal" not in (store.volume.simple / pages.JSON_PAGE).read_bytes()
+
+
+def test_the_folders_of_a_new_volume_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a power failure could take them, with all files in them."""
+    synced: set[Path] = set()
+    monkeypatch.setattr(files, "sync_folder", synced.add)
+    root = tmp_path / "volume"
+    Volume(root=root).prepare()
+    assert synced == {tmp_path, root, root / "index"}
+    synced.clear()
+    Volume(root=root).prepare()
+    assert synced == set()
