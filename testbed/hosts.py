@@ -126,8 +126,8 @@ def start(engine: Engine, image: str, wanted: Wanted, *, network: str, lease: st
         labels={DOMAIN: wanted.domain, RELEASE: str(wanted.release), USER: user},
         **options,
     )
-    _authorize_key(box, user, key)
     wait_until_up(box)
+    _authorize_key(box, user, key)
     return Host(box=box, key=key, domain=wanted.domain, release=wanted.release, user=user)
 
 
