@@ -34,7 +34,10 @@ _OF_PAGE = "Vary: Accept, Accept-Encoding\r\nCache-Control: no-cache\r\n"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """The bytes of an answer, and what the log needs. Its body has `length` bytes; if it is large, it is a `file`."""
+    """The bytes of an answer, and what the log needs. Its body has `length` bytes; if it is large, it is a `file`.
+
+    `began` is the time of `time.perf_counter` when the request was there.
+    """
 
     content: bytes
     file: BinaryIO | None
@@ -42,7 +45,7 @@ class Answer:
     length: int
     client: Client
     target: Target
-    seconds: float
+    began: float
 
     @property
     def left(self) -> int:
@@ -111,8 +114,7 @@ class Front:
         status, length = (304, 0) if is_same else (200, stored.size)
         first = f"HTTP/1.1 {_STATUS[status]}\r\nServer: {server}\r\nDate: {self._now()}\r\nConnection: keep-alive\r\n"
         head = f"{first}{found.unchanged if is_same else found.whole}\r\n".encode("latin-1")
-        seconds = time.perf_counter() - began
-        self._metrics.count(target.kind, str(status), seconds)
+        self._metrics.count(target.kind, str(status), time.perf_counter() - began)
         return Answer(
             content=head if is_same else head + (stored.content or b""),
             file=file,
@@ -120,7 +122,7 @@ class Front:
             length=length,
             client=client,
             target=target,
-            seconds=seconds,
+            began=began,
         )
 
     def _page(self, client: Client, target: Target) -> _Found:

@@ -214,7 +214,7 @@ class Worker(ThreadWorker):
             status=answer.status,
             sent=sent,
             length=answer.length if answer.status == 200 else None,
-            seconds=answer.seconds,
+            seconds=time.perf_counter() - answer.began,
         )
 
     def _closed(self) -> None:

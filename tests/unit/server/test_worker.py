@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -50,7 +51,9 @@ def test_a_file_that_became_shorter_ends_its_connection(tmp_path: Path, size: in
     worker.log = SimpleNamespace(write=lambda **values: logged.append(values))
     ours, theirs = socket.socketpair()
     with ours, theirs, path.open("rb") as file:
-        answer = Answer(content=b"head", file=file, status=200, length=1000, client=about, target=about, seconds=0.0)
+        began = time.perf_counter() - 40
+        answer = Answer(content=b"head", file=file, status=200, length=1000, client=about, target=about, began=began)
         connection = SimpleNamespace(sock=ours, client=("", 0))
         assert worker._send_rest(connection, answer, 0) is (size == 1000)
     assert [values["sent"] for values in logged] == [1000 if size == 1000 else 0]
+    assert logged[0]["seconds"] >= 40, "with the time of sending, as the application's"
