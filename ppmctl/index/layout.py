@@ -270,9 +270,7 @@ class Volume:
             for folder in self._folders():
                 folder.mkdir(parents=True, exist_ok=True)
             self.credentials.mkdir(mode=0o750, exist_ok=True)
-            for parent in {
-                folder.parent for folder in missing
-            }:  # or a power failure takes what is in them
+            for parent in {folder.parent for folder in missing}:  # or a power failure takes what is in them
                 files.sync_folder(parent)
             self._probe()
         except OSError as exc:

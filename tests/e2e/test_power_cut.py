@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ class Uploaded:
 
 def upload(server: Server, project: str, made: tuple[str, bytes]) -> Uploaded:
     """Upload a file over a connection of its own; fail unless the answer is 200."""
-    fields = {":action": "file_upload", "protocol_version": "1", "content": made}
-    body, content_type = urllib3.encode_multipart_formdata(fields)
+    fields: dict[str, str | tuple[str, bytes]] = {":action": "file_upload", "protocol_version": "1", "content": made}
+    body, content_type = urllib3.encode_multipart_formdata(list(fields.items()))
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
     connection.connect()
     port: int = connection.sock.getsockname()[1]
@@ -72,7 +73,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[U
             barrier.wait()
             return upload(server, "alpha", wheels.wheel("alpha", f"2.{number}"))
 
-        done += evidence.at_once([lambda number=number: one(number) for number in range(TOGETHER)])
+        done += evidence.at_once([partial(one, number) for number in range(TOGETHER)])
         evidence.nothing_is_left(root)
     finally:
         server.kill()  # strace blocks SIGTERM

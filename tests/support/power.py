@@ -248,12 +248,12 @@ def _write(node: Node, path: Path, way: Way) -> None:
 def ways(mixtures: int, seed: int) -> Sequence[Way]:
     """Return the ways in which changes get lost: all; all but names; half of each content; none; and mixtures."""
 
+    def always(has_name: bool, share: float) -> Way:
+        return Way(has_name=lambda: has_name, share=lambda: share)
+
     def mixture(number: int) -> Way:
         chance = random.Random(f"{seed}-{number}")
         return Way(has_name=lambda: chance.random() < 0.5, share=lambda: chance.choice((0.0, 0.5, 1.0)))
 
-    simple = [(False, 0.0), (True, 0.0), (True, 0.5), (True, 1.0)]
-    return [
-        *(Way(has_name=lambda name=name: name, share=lambda share=share: share) for name, share in simple),
-        *(mixture(number) for number in range(mixtures)),
-    ]
+    simple = (always(False, 0.0), always(True, 0.0), always(True, 0.5), always(True, 1.0))
+    return [*simple, *(mixture(number) for number in range(mixtures))]
