@@ -7,6 +7,7 @@ can hold a secret. Another line, without address and user, goes to the volume, w
 from __future__ import annotations
 
 import json
+import select
 import socket
 import sys
 import time
@@ -34,6 +35,10 @@ class RequestLogger(Logger):
     """gunicorn's logger, with lines of JSON for requests."""
 
     requests: RequestLog
+
+    def can_print(self) -> bool:
+        """Return whether a line would not wait for the one who reads stdout: a pager or a terminal may pause."""
+        return not self.access_log_enabled or bool(select.select((), (sys.stdout,), (), 0)[1])
 
     def access(self, resp: Any, _req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         """Log one request; gunicorn calls this after it has sent the response, or when that failed."""

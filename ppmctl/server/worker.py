@@ -152,7 +152,7 @@ class Worker(ThreadWorker):
             super().finish_request(conn, _KEEPS)
 
     def _answer(self, received: bytes) -> Answer | None:
-        if self._front is None or not self.alive:
+        if self._front is None or not self.alive or not self.log.can_print():
             return None
         # of more answers than threads, files would only be open; the application opens one when a thread is free
         may_open = self._unsent < self.cfg.threads

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
+from gunicorn.config import Config
 
+from ppmctl.server.access_log import RequestLogger
 from ppmctl.server.front import Answer
 from ppmctl.server.watchdog import Pulse
 from ppmctl.server.worker import Worker
@@ -20,24 +25,43 @@ class Broken:
         raise ZeroDivisionError
 
 
+def answering(front: Any) -> Any:
+    """Return a worker whose main loop answers with `front`."""
+    worker: Any = Worker.__new__(Worker)
+    worker.alive, worker._front, worker._unsent, worker.cfg = True, front, 0, SimpleNamespace(threads=2)
+    worker.log = RequestLogger.__new__(RequestLogger)
+    worker.log.cfg = Config()
+    return worker
+
+
 def test_a_bug_in_the_main_loop_is_logged_and_leaves_the_request_to_the_application(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    worker: Any = Worker.__new__(Worker)
-    worker.alive = True
-    worker._front, worker._unsent, worker.cfg = Broken(), 0, SimpleNamespace(threads=2)
+    worker = answering(Broken())
     assert worker._answer(b"GET / HTTP/1.1\r\n\r\n") is None
     assert "ZeroDivisionError" in caplog.text
 
 
 def test_an_answer_of_the_main_loop_tells_nothing_about_the_threads() -> None:
     """The watchdog restarts a server whose threads are all stuck, also while it sends pages."""
-    worker: Any = Worker.__new__(Worker)
-    worker.alive, worker._unsent, worker.cfg = True, 0, SimpleNamespace(threads=2)
-    worker._front = SimpleNamespace(answer=lambda *_arguments, **_options: "answer")
+    worker = answering(SimpleNamespace(answer=lambda *_arguments, **_options: "answer"))
     worker.app = SimpleNamespace(pulse=Pulse())
     assert worker._answer(b"GET / HTTP/1.1\r\n\r\n") == "answer"
     assert worker.app.pulse.beats == 0
+
+
+def test_the_main_loop_does_not_wait_for_the_one_who_reads_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pager that pauses would stop the whole server, which gunicorn kills then, with all uploads."""
+    worker = answering(SimpleNamespace(answer=lambda *_arguments, **_options: "answer"))
+    ours, theirs = os.pipe()
+    with open(ours, "rb", buffering=0) as output, open(theirs, "wb", buffering=0) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        stdout.write(bytes(fcntl.fcntl(stdout, fcntl.F_GETPIPE_SZ)))
+        assert worker._answer(b"") == "answer", "nothing is printed"
+        worker.log.cfg.set("accesslog", "-")
+        assert worker._answer(b"") is None
+        output.read(1 << 16)
+        assert worker._answer(b"") == "answer"
 
 
 @pytest.mark.parametrize("size", [1000, 200])
