@@ -226,6 +226,7 @@ def _send_at_once(connection: socket.socket, answer: Answer) -> int:
     sent = 0
     with contextlib.suppress(BlockingIOError):
         sent = connection.send(answer.content, socket.MSG_MORE if answer.file else 0)
-        if answer.file is not None and sent == len(answer.content) and answer.left <= _QUICK:
+    if answer.file is not None and sent == len(answer.content) and answer.left <= _QUICK:
+        with contextlib.suppress(OSError):  # a thread goes on; without sendfile, as some file systems are, it reads
             sent += os.sendfile(connection.fileno(), answer.file.fileno(), 0, answer.left)
     return sent

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import pytest
 from gunicorn.config import Config
@@ -64,20 +66,54 @@ def test_the_main_loop_does_not_wait_for_the_one_who_reads_its_log(monkeypatch: 
         assert worker._answer(b"") == "answer"
 
 
+class Sending:
+    """A worker that sends an answer whose body is a file of 1,000 bytes, with a head of four bytes."""
+
+    def __init__(self, file: BinaryIO, connection: socket.socket) -> None:
+        self.logged: list[dict[str, Any]] = []
+        self.worker: Any = Worker.__new__(Worker)
+        self.worker._unsent = 0
+        self.worker._waiting = SimpleNamespace(leave=None)
+        self.worker.log = SimpleNamespace(write=lambda **values: self.logged.append(values))
+        self.worker.tpool = ThreadPoolExecutor(1)
+        self.worker.method_queue = SimpleNamespace(defer=lambda *_arguments: None)
+        self.connection = SimpleNamespace(sock=connection, client=("", 0))
+        about: Any = SimpleNamespace(path="/x", user="ann", agent="")
+        began = time.perf_counter() - 40
+        self.answer = Answer(
+            content=b"head", file=file, status=200, length=1000, client=about, target=about, began=began
+        )
+
+
 @pytest.mark.parametrize("size", [1000, 200])
 def test_a_file_that_became_shorter_ends_its_connection(tmp_path: Path, size: int) -> None:
     """Its client still waits for the rest, and would take the next answer for it."""
     path = tmp_path / "file"
     path.write_bytes(bytes(size))
-    about: Any = SimpleNamespace(path="/x", user="ann", agent="")
-    worker: Any = Worker.__new__(Worker)
-    logged: list[dict[str, Any]] = []
-    worker.log = SimpleNamespace(write=lambda **values: logged.append(values))
     ours, theirs = socket.socketpair()
     with ours, theirs, path.open("rb") as file:
-        began = time.perf_counter() - 40
-        answer = Answer(content=b"head", file=file, status=200, length=1000, client=about, target=about, began=began)
-        connection = SimpleNamespace(sock=ours, client=("", 0))
-        assert worker._send_rest(connection, answer, 0) is (size == 1000)
-    assert [values["sent"] for values in logged] == [1000 if size == 1000 else 0]
-    assert logged[0]["seconds"] >= 40, "with the time of sending, as the application's"
+        sending = Sending(file, ours)
+        assert sending.worker._send_rest(sending.connection, sending.answer, 0) is (size == 1000)
+    assert [values["sent"] for values in sending.logged] == [1000 if size == 1000 else 0]
+    assert sending.logged[0]["seconds"] >= 40, "with the time of sending, as the application's"
+
+
+def test_a_file_is_sent_where_its_file_system_has_no_sendfile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread sends it as Python does. A connection that was closed after the head would be a download cut short."""
+
+    def without(*_arguments: object) -> NoReturn:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "sendfile", without)
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 1000)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("rb") as file:
+        ours.setblocking(False)
+        sending = Sending(file, ours)
+        assert not sending.worker._sends(sending.connection, sending.answer)
+        sending.worker.tpool.shutdown()
+        assert theirs.recv(2000, socket.MSG_DONTWAIT) == b"head" + b"x" * 1000
+    assert [values["sent"] for values in sending.logged] == [1000]
