@@ -21,6 +21,8 @@ from ppmctl.downloads import request_line
 from ppmctl.downloads.request_log import RequestLog
 from ppmctl.index.layout import Volume
 
+_STDOUT = 1  # its descriptor, to which gunicorn writes the lines
+
 
 def logger(volume: Volume) -> type[RequestLogger]:
     """Return the logger of a server of `volume`."""
@@ -38,7 +40,7 @@ class RequestLogger(Logger):
 
     def can_print(self) -> bool:
         """Return whether a line would not wait for the one who reads stdout: a pager or a terminal may pause."""
-        return not self.access_log_enabled or bool(select.select((), (sys.stdout,), (), 0)[1])
+        return not self.access_log_enabled or bool(select.select((), (_STDOUT,), (), 0)[1])
 
     def access(self, resp: Any, _req: Any, environ: dict[str, Any], request_time: timedelta) -> None:
         """Log one request; gunicorn calls this after it has sent the response, or when that failed."""

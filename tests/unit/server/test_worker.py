@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import socket
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, NoReturn
 import pytest
 from gunicorn.config import Config
 
+from ppmctl.server import access_log
 from ppmctl.server.access_log import RequestLogger
 from ppmctl.server.front import Answer
 from ppmctl.server.watchdog import Pulse
@@ -57,7 +57,7 @@ def test_the_main_loop_does_not_wait_for_the_one_who_reads_its_log(monkeypatch: 
     worker = answering(SimpleNamespace(answer=lambda *_arguments, **_options: "answer"))
     ours, theirs = os.pipe()
     with open(ours, "rb", buffering=0) as output, open(theirs, "wb", buffering=0) as stdout:
-        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(access_log, "_STDOUT", stdout.fileno())
         stdout.write(bytes(fcntl.fcntl(stdout, fcntl.F_GETPIPE_SZ)))
         assert worker._answer(b"") == "answer", "nothing is printed"
         worker.log.cfg.set("accesslog", "-")
