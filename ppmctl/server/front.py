@@ -161,7 +161,7 @@ def _without_condition(headers: bytes) -> tuple[bytes, str]:
     tags = _UNLESS.findall(headers) if b"one-" in headers else []
     if len(tags) != 1:
         return headers, ""  # other conditions are left in it, and are not allowed
-    return _SINCE.sub(b"", _UNLESS.sub(b"", headers)), tags[0].decode("ascii")
+    return _SINCE.sub(b"", _UNLESS.sub(b"", headers), count=1), tags[0].decode("ascii")
 
 
 def _may_read(client: Client, target: Target) -> bool:

@@ -103,6 +103,8 @@ def test_what_a_client_has_is_not_sent_again(ask: Asker, path: str) -> None:
         other = ask(path, If_None_Match='"1-2"', **more)
         assert other is not None
         assert (other.status, other.length) == (200, first.length)
+    many = ["If-Modified-Since: x"] * 101
+    assert ask(path, *many, If_None_Match=etag) is None, "gunicorn refuses so many headers"
 
 
 @pytest.mark.parametrize(
