@@ -46,8 +46,9 @@ def test_the_url_and_how_to_stop_it_are_printed(tmp_path: Path) -> None:
         secret = "ppm_" + "aB3" * 14
         until(lambda: is_served(url), "the server answers")
         agent = {"User-Agent": 'a "client"'}
-        requests.get(f"{url}/simple/a%0Ab/?q=hidden", auth=("ann", "hidden"), headers=agent, timeout=30)
-        requests.get(f"{url}/simple/", auth=(secret, "hidden"), timeout=30)
+        with requests.Session() as session:  # on two connections, the second line could be the first
+            session.get(f"{url}/simple/a%0Ab/?q=hidden", auth=("ann", "hidden"), headers=agent, timeout=30)
+            session.get(f"{url}/simple/", auth=(secret, "hidden"), timeout=30)
     finally:
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(timeout=60) == 0
