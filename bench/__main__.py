@@ -141,8 +141,9 @@ def table(rounds: list[dict[str, object]]) -> str:
     lines = ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
     for key in dict.fromkeys((row["subject"], row["files"]) for row in rounds):
         mine = [row for row in rounds if (row["subject"], row["files"]) == key]
-        medians = [statistics.median(float(str(row[name])) for row in mine) for name in names]
-        lines.append(f"| {key[0]} | {key[1]:,} | " + " | ".join(_figure(value) for value in medians) + " |")
+        medians = {name: statistics.median(float(str(row[name])) for row in mine) for name in names}
+        shown = [f"{value:.2f}" if name.startswith("ratio") else _figure(value) for name, value in medians.items()]
+        lines.append(f"| {key[0]} | {key[1]:,} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 

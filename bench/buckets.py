@@ -1,77 +1,107 @@
-"""Measure nodes on a bucket: uploads with some latency of the bucket, and reads with and without one."""
+"""Measure nodes on a bucket: uploads with some latency of the bucket, and reads with and without one.
+
+Each node is the role's nginx with `ppmctl serve` behind it, here without TLS.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from support import buckets, servers, volumes, wheels
+from support import buckets, debian, rendering, volumes, webserver, wheels
+from support.debian import Tree
+from support.webserver import Site
 
-from bench import measures
+from bench import measures, web
 from bench.subjects import Subject
 
 NODES = (1, 3)
+SECONDS = 2  # of reads, for each kind in a round
 
 
 def compare(*, latency: float, rounds: int, requests_each: int) -> list[dict[str, object]]:
-    """Return a row for each round and number of nodes; 0 nodes is a server without a bucket."""
+    """Return a row for each round and number of nodes; 0 nodes is a server without a bucket.
+
+    The ratios are those to the server without a bucket in the same round.
+    """
     rows: list[dict[str, object]] = []
+    tree = debian.tree(13)
     with (
         tempfile.TemporaryDirectory(prefix="ppm-bench-") as work,
         buckets.in_a_process(latency=latency) as environ,
-        _server(Path(work) / "alone", {}) as alone,
-        contextlib.ExitStack() as stack,
+        contextlib.ExitStack() as running,
     ):
-        nodes: list[Subject] = []
+        folder = Path(work)
+        script = folder / "load.lua"
+        script.write_text(web.SCRIPT)
+        paths = web.write_paths(folder / "paths", 1, "")
+        alone = running.enter_context(_site(tree, folder / "alone", {}))
+        nodes: list[Site] = []
         for number in range(max(NODES)):
-            nodes.append(stack.enter_context(_server(Path(work) / f"node-{number}", environ, first=nodes[:1])))
+            nodes.append(running.enter_context(_site(tree, folder / f"node-{number}", environ, of=nodes[:1])))
         for each in (alone, nodes[0]):
             _fill(each)
         for number in range(rounds):
+            base: dict[str, float] = {}
             for count, used in ((0, [alone]), *((count, nodes[:count]) for count in NODES)):
-                measured = _measured(used, requests_each)
+                measured = _uploads(used, requests_each) | _reads(used[0], paths, script)
+                base = base or measured
+                ratios = {f"ratio of {name}": measured[name] / base[name] for name in base if name.endswith("/s")}
                 rows.append(
-                    {"subject": "nodes" if count else "no bucket", "files": count, "round": number, **measured}
+                    {"subject": "nodes" if count else "no bucket", "files": count, "round": number}
+                    | measured
+                    | ratios
                 )
     return rows
 
 
-def _measured(used: list[Subject], requests_each: int) -> measures.Measured:
-    first, few = used[0], max(requests_each // 4, 1)
+def _uploads(used: list[Site], requests_each: int) -> measures.Measured:
+    subjects = [Subject(name="node", url=each.url, auth=each.auth, process=each.process.pid) for each in used]
+    first = subjects[0]
     return {
-        "upload ms": measures.one_by_one(first, few, lambda client, _number: measures.upload(client, first)),
-        "page ms": measures.one_by_one(first, requests_each, lambda client, _number: measures.page(client, first, 0)),
-        "file ms": measures.one_by_one(
-            first, requests_each, lambda client, _number: measures.download(client, first, 0)
+        "upload ms": measures.one_by_one(
+            first, max(requests_each // 4, 1), lambda client, _number: measures.upload(client, first)
         ),
-        "uploads/s, 8 clients": measures.at_once(
-            first, requests_each, lambda client, number: measures.upload(client, used[number % len(used)])
-        ),
-        "pages/s, 8 clients": measures.at_once(
-            first, requests_each, lambda client, _number: measures.page(client, first, 0)
+        "uploads/s": measures.at_once(
+            first, requests_each, lambda client, number: measures.upload(client, subjects[number % len(subjects)])
         ),
     }
 
 
+def _reads(site: Site, paths: Mapping[str, Path], script: Path) -> measures.Measured:
+    served = web.Served(name="node", process=site.nginx.pid, port=site.port, paths=paths, scheme="http")
+    found: measures.Measured = {}
+    for what in ("page", "file"):
+        rate, cost = web.load(served, what, site, script, SECONDS, site.auth)
+        found |= {f"{what}s/s": rate, f"µs a {what}": cost}
+    return found
+
+
 @contextlib.contextmanager
-def _server(root: Path, environ: Mapping[str, str], first: list[Subject] | None = None) -> Iterator[Subject]:
-    """Run a server; a node that is not the first has the credential of the first."""
-    server = servers.start(root, options=("--upstream", "none"), environ=environ)
-    auth = first[0].auth if first else server.auth
+def _site(tree: Tree, folder: Path, environ: Mapping[str, str], *, of: list[Site] | None = None) -> Iterator[Site]:
+    """Serve a volume; a node that is not the first has the credential of the first, `of`."""
+    storage = {"ppm_storage": environ["PPM_STORAGE"]} if environ else {}
+    settings = rendering.variables(tree, ipv6=False, ppm_upstream="none", ppm_tls="none", **storage)
+    rendering.render([(folder / "rendered", settings)])
+    if of:
+        (folder / "root.admin").write_text(of[0].secret)
+    before = dict(os.environ)
+    os.environ.update(environ)
     try:
-        yield Subject(name=root.name, url=server.url, auth=auth, process=server.process.pid)
+        site = webserver.start(folder / "rendered", tree, folder / "root")
     finally:
-        server.kill()
+        os.environ.clear()
+        os.environ.update(before)
+    try:
+        yield site
+    finally:
+        site.close()
 
 
-def _fill(subject: Subject) -> None:
+def _fill(site: Site) -> None:
     """Upload the files of the first project of `volumes.fill`."""
-    with measures.session(subject) as client:
-        for minor in range(volumes.FILES_EACH):
-            made = wheels.wheel(volumes.project(0), f"1.{minor}")
-            answer = client.post(
-                subject.url + "/", data={":action": "file_upload"}, files={"content": made}, timeout=60
-            )
-            answer.raise_for_status()
+    for minor in range(volumes.FILES_EACH):
+        site.upload(wheels.wheel(volumes.project(0), f"1.{minor}")).raise_for_status()

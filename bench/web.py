@@ -88,6 +88,7 @@ class Served:
     process: int
     port: int
     paths: Mapping[str, Path]
+    scheme: str = "https"
 
     def workers(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()]
@@ -108,11 +109,11 @@ def compare(files: int, *, rounds: int, seconds: int, others: int = 0, release: 
         for what in deployed.paths:
             for number in range(rounds):
                 loads = ((deployed, site.auth), (bare, site.auth))
-                figures = {served.name: _load(served, what, site, script, seconds, auth) for served, auth in loads}
+                figures = {served.name: load(served, what, site, script, seconds, auth) for served, auth in loads}
                 (rate, cost), (bare_rate, bare_cost) = figures["deployed"], figures["bare"]
                 row: dict[str, object] = {"what": what, "files": files, "credentials": others + 1, "round": number}
                 row |= {"deployed/s": rate, "bare/s": bare_rate, "ratio": rate / bare_rate}
-                limited_rate, _cost = _load(deployed, what, site, script, seconds, limited)
+                limited_rate, _cost = load(deployed, what, site, script, seconds, limited)
                 row |= {"limited/s": limited_rate, "ratio of limited to deployed": limited_rate / rate}
                 row |= {"deployed µs": cost, "bare µs": bare_cost, "ratio of work": bare_cost / cost}
                 rows.append(row)
@@ -154,10 +155,13 @@ def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Serve
         script = folder / "load.lua"
         script.write_text(SCRIPT)
         deployed = Served(
-            name="deployed", process=site.nginx.pid, port=site.port, paths=_paths(folder / "a", projects, "")
+            name="deployed", process=site.nginx.pid, port=site.port, paths=write_paths(folder / "a", projects, "")
         )
         bare = Served(
-            name="bare", process=process.pid, port=port, paths=_paths(folder / "b", projects, "/index", "index.json")
+            name="bare",
+            process=process.pid,
+            port=port,
+            paths=write_paths(folder / "b", projects, "/index", "index.json"),
         )
         for served in (deployed, bare):
             for worker in served.workers():
@@ -171,7 +175,7 @@ def _processors() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def _paths(folder: Path, projects: int, pages: str, page: str = "") -> dict[str, Path]:
+def write_paths(folder: Path, projects: int, pages: str, page: str = "") -> dict[str, Path]:
     """Write the paths to request into files: the same projects for both servers, under the URLs of each."""
     folder.mkdir()
     chance = random.Random(count := projects * volumes.FILES_EACH)
@@ -204,7 +208,7 @@ def start_bare(tree: Tree, site: Site, folder: Path, configuration: Directive) -
     text = _BARE.format(
         user=rendering.me(),
         folder=folder,
-        temporary=rendering.temporary_paths(folder),
+        temporary=rendering.temporarywrite_paths(folder),
         mime_types=tree.mime_types,
         tls=" ".join(f"{one.name} {' '.join(one.arguments)};" for one in tls).replace(":ppm_tls:", ":bare:"),
         log_format=f"log_format {' '.join(_without_maps(parts))};",
@@ -249,7 +253,7 @@ def _require_same_content(deployed: Served, bare: Served, site: Site) -> None:
             raise RuntimeError(f"The two serve different content for a {what}")
 
 
-def _load(
+def load(
     served: Served, what: str, site: Site, script: Path, seconds: int, auth: tuple[str, str]
 ) -> tuple[float, float]:
     """Return requests a second, and microseconds of the workers' processor time for each."""
@@ -258,7 +262,7 @@ def _load(
         [
             *("taskset", "--cpu-list", str(_processors()[-1]), *site.tree.wrk),
             *("--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"),
-            *("--script", str(script), f"https://localhost:{served.port}/", "--"),
+            *("--script", str(script), f"{served.scheme}://localhost:{served.port}/", "--"),
             *(str(served.paths[what]), raw.basic(*auth), content_negotiation.TABLE[0][1]),
         ],
         capture_output=True,
