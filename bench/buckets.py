@@ -1,6 +1,6 @@
 """Measure nodes on a bucket: uploads with some latency of the bucket, and reads with and without one.
 
-Each node is the role's nginx with `ppmctl serve` behind it, here without TLS.
+Each node is the role's nginx, with TLS, and `ppmctl serve` behind it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def compare(*, latency: float, rounds: int, requests_each: int) -> list[dict[str
 
 
 def _uploads(used: list[Site], requests_each: int) -> measures.Measured:
-    subjects = [Subject(name="node", url=each.url, auth=each.auth, process=each.process.pid) for each in used]
+    subjects = [
+        Subject(name="node", url=each.url, auth=each.auth, process=each.process.pid, ca=each.ca) for each in used
+    ]
     first = subjects[0]
     return {
         "upload ms": measures.one_by_one(
@@ -72,7 +74,8 @@ def _uploads(used: list[Site], requests_each: int) -> measures.Measured:
 
 
 def _reads(site: Site, paths: Mapping[str, Path], script: Path) -> measures.Measured:
-    served = web.Served(name="node", process=site.nginx.pid, port=site.port, paths=paths, scheme="http")
+    served = web.Served(name="node", process=site.nginx.pid, port=site.port, paths=paths)
+    served.pin()
     found: measures.Measured = {}
     for what in ("page", "file"):
         rate, cost = web.load(served, what, site, script, SECONDS, site.auth)
@@ -84,7 +87,7 @@ def _reads(site: Site, paths: Mapping[str, Path], script: Path) -> measures.Meas
 def _site(tree: Tree, folder: Path, environ: Mapping[str, str], *, of: list[Site] | None = None) -> Iterator[Site]:
     """Serve a volume; a node that is not the first has the credential of the first, `of`."""
     storage = {"ppm_storage": environ["PPM_STORAGE"]} if environ else {}
-    settings = rendering.variables(tree, ipv6=False, ppm_upstream="none", ppm_tls="none", **storage)
+    settings = rendering.variables(tree, ipv6=False, ppm_upstream="none", **storage)
     rendering.render([(folder / "rendered", settings)])
     if of:
         (folder / "root.admin").write_text(of[0].secret)

@@ -86,7 +86,13 @@ def upload(client: requests.Session, subject: Subject) -> None:
     """Upload a new file."""
     number = next(_serial)
     made = wheels.wheel(f"upload-{number // volumes.FILES_EACH}", f"1.{number % volumes.FILES_EACH}")
-    answer = client.post(subject.url + "/", data={":action": "file_upload"}, files={"content": made}, timeout=120)
+    answer = client.post(
+        subject.url + "/",
+        data={":action": "file_upload"},
+        files={"content": made},
+        timeout=120,
+        verify=str(subject.ca) if subject.ca else True,
+    )
     answer.raise_for_status()
 
 

@@ -18,12 +18,13 @@ from ppmctl.access import first_admin
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A running server: its URL, a user's credential, and its main process ID."""
+    """A running server: its URL, a user's credential, its main process ID, and the authority of its certificate."""
 
     name: str
     url: str
     auth: tuple[str, str] | None
     process: int
+    ca: Path | None = None
 
     def resident(self) -> float:
         """Return the resident memory of the process and its children, in MB."""

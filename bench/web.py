@@ -88,10 +88,14 @@ class Served:
     process: int
     port: int
     paths: Mapping[str, Path]
-    scheme: str = "https"
 
     def workers(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.process}/task/{self.process}/children").read_text().split()]
+
+    def pin(self) -> None:
+        """Keep the workers on the first processor, which the load generator does not use."""
+        for worker in self.workers():
+            os.sched_setaffinity(worker, {_processors()[0]})
 
     def processor_seconds(self) -> float:
         """Return the processor time of all workers so far, in seconds."""
@@ -164,8 +168,7 @@ def _both(files: int, others: int, release: int) -> Iterator[tuple[Served, Serve
             paths=write_paths(folder / "b", projects, "/index", "index.json"),
         )
         for served in (deployed, bare):
-            for worker in served.workers():
-                os.sched_setaffinity(worker, {_processors()[0]})
+            served.pin()
         _require_same_content(deployed, bare, site)
         yield deployed, bare, site, script, ("limited", made.stdout.strip())
 
@@ -262,7 +265,7 @@ def load(
         [
             *("taskset", "--cpu-list", str(_processors()[-1]), *site.tree.wrk),
             *("--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{seconds}s"),
-            *("--script", str(script), f"{served.scheme}://localhost:{served.port}/", "--"),
+            *("--script", str(script), f"https://localhost:{served.port}/", "--"),
             *(str(served.paths[what]), raw.basic(*auth), content_negotiation.TABLE[0][1]),
         ],
         capture_output=True,
