@@ -83,7 +83,7 @@ def _ratios(results: Results, reference: str, measures: tuple[str, ...]) -> str:
         cells = []
         for name in names:
             mine = results.figures.get((name, measure), {})
-            ratios = [value / of[number] for number, value in mine.items() if number in of]
+            ratios = [value / of[number] for number, value in mine.items() if of.get(number)]
             cells.append(figure(statistics.median(ratios)) if ratios else "–")
         rows.append([measure, *cells])
     return _table(["", *names], rows)

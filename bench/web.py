@@ -211,7 +211,7 @@ def start_bare(tree: Tree, site: Site, folder: Path, configuration: Directive) -
     text = _BARE.format(
         user=rendering.me(),
         folder=folder,
-        temporary=rendering.temporarywrite_paths(folder),
+        temporary=rendering.temporary_paths(folder),
         mime_types=tree.mime_types,
         tls=" ".join(f"{one.name} {' '.join(one.arguments)};" for one in tls).replace(":ppm_tls:", ":bare:"),
         log_format=f"log_format {' '.join(_without_maps(parts))};",

@@ -43,6 +43,16 @@ def test_counting_a_log(tmp_path: Path) -> None:
     assert row["lines/s"] > 0
 
 
+def test_the_deployed_nginx_beside_a_bare_one(tmp_path: Path) -> None:
+    """Pages, files and metadata have every figure."""
+    arguments = ["--nginx", "--files", "20", "--rounds", "1", "--seconds", "1", "--json", str(tmp_path / "out.json")]
+    command = [sys.executable, "-m", "bench", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    rounds = json.loads((tmp_path / "out.json").read_text())["rounds"]
+    assert [row["what"] for row in rounds] == ["page", "file", "metadata"]
+    assert all(row["deployed/s"] > 0 and row["bare/s"] > 0 for row in rounds)
+
+
 def test_nodes_on_a_bucket(tmp_path: Path) -> None:
     """A server without a bucket, one node and three nodes have every figure."""
     arguments = ["--bucket", "5", "--rounds", "1", "--requests", "8", "--json", str(tmp_path / "out.json")]
