@@ -90,7 +90,7 @@ def main() -> None:
         os.dup2(descriptor, number)
     names = ":".join(name_of(descriptor) for descriptor in taken)
     passed = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(taken)), "LISTEN_FDNAMES": names}
-    os.execvpe(command[0], command, {**os.environ, **passed})  # nosec B606 # noqa: S606 - compose.yml's own command
+    os.execvpe(command[0], command, {**os.environ, **passed})  # nosec B606 # noqa: S606 - compose.yml names the command
 
 
 if __name__ == "__main__":

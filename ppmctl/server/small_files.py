@@ -70,7 +70,7 @@ class SmallFiles:
 
 def opened(path: str, stored: Stored) -> BinaryIO:
     """Open a file. Raise OSError if it has been replaced."""
-    file = open(path, "rb")  # noqa: SIM115 (the caller closes it)
+    file = open(path, "rb")  # noqa: SIM115 - the caller sends it, and closes it
     if _identity(os.fstat(file.fileno())) != stored.identity:
         file.close()
         raise OSError(errno.EAGAIN, "replaced", path)

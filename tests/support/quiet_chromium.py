@@ -37,7 +37,7 @@ def main() -> None:
     for call in ((_NO_NEW_PRIVILEGES, 1, 0, 0, 0), (_SECCOMP, _FILTER, program, 0, 0)):
         if libc.prctl(*call) != 0:
             raise OSError(ctypes.get_errno(), "prctl")
-    os.execvp("chromium-headless-shell", ["chromium-headless-shell", *sys.argv[1:]])  # noqa: S606 - takes a list
+    os.execvp("chromium-headless-shell", ["chromium-headless-shell", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":

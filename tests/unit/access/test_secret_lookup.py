@@ -81,7 +81,7 @@ def test_only_so_many_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         strangers = [pool.submit(lookup.name_of, htpasswd.new_secret()) for _number in range(MOST_WAITING)]
         for _stranger in strangers:
             assert waiting.acquire(timeout=60)
-        until(lambda: lookup._waiting._value == 0, "all of them wait")  # type: ignore[attr-defined] # for the test
+        until(lambda: lookup._waiting._value == 0, "all of them wait")  # type: ignore[attr-defined]  # its count is private
         with pytest.raises(Busy):
             lookup.name_of(htpasswd.new_secret())
         assert lookup.name_of(SECRETS["user0"]) == "user0"
