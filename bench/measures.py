@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 
 import requests
-from support import volumes, wheels
+from support import evidence, volumes, wheels
 
 from bench.subjects import Subject
 
@@ -53,24 +53,14 @@ def one_by_one(subject: Subject, times: int, act: Callable[[requests.Session, in
 def at_once(subject: Subject, times: int, act: Callable[[requests.Session, int], None]) -> float:
     """Return how often 8 clients at once do `act` in a second."""
     each = max(times // CLIENTS, 1)
-    failures: list[BaseException] = []
 
     def work(first: int) -> None:
-        try:
-            with session(subject) as client:
-                for number in range(first * each, (first + 1) * each):
-                    act(client, number)
-        except BaseException as exc:
-            failures.append(exc)
+        with session(subject) as client:
+            for number in range(first * each, (first + 1) * each):
+                act(client, number)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
     started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    evidence.at_once([partial(work, number) for number in range(CLIENTS)])
     return each * CLIENTS / (time.perf_counter() - started)
 
 

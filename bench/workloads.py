@@ -24,7 +24,7 @@ from typing import Any
 from urllib.parse import urldefrag, urljoin
 
 import requests
-from support import debian, raw, servers, volumes, wheels
+from support import debian, evidence, raw, servers, volumes, wheels
 
 from bench import web
 from bench.indexes import Index
@@ -105,30 +105,20 @@ class Sent:
 def send(index: Index, uploads: Iterable[Upload], *, clients: int, limit: float) -> Sent:
     """Upload with so many clients at once, over connections that they keep; begin none after `limit` seconds."""
     left, lock, each = iter(uploads), threading.Lock(), []
-    failures: list[BaseException] = []
     began = time.perf_counter()
 
     def work() -> None:
-        try:
-            with contextlib.closing(index.connect()) as connection:
-                while time.perf_counter() - began < limit and not failures:
-                    with lock:
-                        upload = next(left, None)
-                    if upload is None:
-                        return
-                    started = time.perf_counter()
-                    post(index, connection, upload)
-                    each.append(time.perf_counter() - started)
-        except BaseException as exc:
-            failures.append(exc)
+        with contextlib.closing(index.connect()) as connection:
+            while time.perf_counter() - began < limit:
+                with lock:
+                    upload = next(left, None)
+                if upload is None:
+                    return
+                started = time.perf_counter()
+                post(index, connection, upload)
+                each.append(time.perf_counter() - started)
 
-    threads = [threading.Thread(target=work) for _number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    evidence.at_once([work] * clients)
     return Sent(each=each, seconds=time.perf_counter() - began)
 
 
