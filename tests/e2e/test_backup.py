@@ -716,12 +716,13 @@ class Load:
         self.did("yank", filename, lambda: self.api("PUT", f"packages/{yanked}/{version}/yank"))
 
     def create_and_revoke(self, number: int) -> None:
-        """Create a token, and revoke every second one."""
-        name = f"token-{number}"
+        """Create a token; revoke it at once when its number is odd, else 100 numbers later (a user has 100 at most)."""
+        name, old = f"token-{number}", number if number % 2 else number - 100
         rights = {"name": name, "role": "reader"}
         self.did("create", name, lambda: self.api("POST", "tokens", json=rights))
-        if number % 2:
-            self.did("revoke", name, lambda: self.api("DELETE", f"tokens/{self.server.user}+{name}"))
+        if old > 0:
+            revoked = f"token-{old}"
+            self.did("revoke", revoked, lambda: self.api("DELETE", f"tokens/{self.server.user}+{revoked}"))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
