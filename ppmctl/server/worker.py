@@ -41,7 +41,10 @@ def descriptors() -> int:
 
 
 class _Request(Request):
-    """A request whose answer closes the connection, unless its whole body is here: nobody waits for the rest."""
+    """A request whose answer closes the connection, unless its whole body is here: nobody waits for the rest.
+
+    "close" also counts beside other options, where gunicorn does not see it (RFC 9112, section 9.6).
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -49,7 +52,8 @@ class _Request(Request):
             self._expected_100_continue = False
 
     def should_close(self) -> bool:
-        if not self._is_received():
+        options = [option for name, value in self.headers if name == "CONNECTION" for option in value.split(",")]
+        if not self._is_received() or "close" in (option.strip(" \t").lower() for option in options):
             self.force_close()
         return bool(super().should_close())
 

@@ -8,7 +8,7 @@ from typing import Any
 from support.attacks.model import Attack, Judge, all_of, either, nothing, single, status, unauthenticated
 from support.raw import Target, basic, request
 
-_LENGTHS = ("+5", "-5", "0x5", "5, 5", "5 5", "5\x0b", "5;", "\x005", "\xb25", "", "9223372036854775808")
+_LENGTHS = ("+5", "-5", "0x5", "5, 5", "5 5", "5\x0b", "5;", "\x005", "\xb25", "")
 _ENCODINGS = (
     *("identity", "xchunked", "chunked, identity", "identity, chunked", "gzip, chunked", "chunked, chunked"),
     *("chunked;x", "\x0bchunked", "CHUNKED\x00", ""),
@@ -66,6 +66,10 @@ def smuggling(target: Target) -> Iterator[Attack]:
         yield row(f"Content-Length {' and '.join(pair)}", f"{here}{lengths}\r\nhello{hidden}", refused)
     for value in _LENGTHS:
         yield row(f"Content-Length: {value!r}", f"{here}Content-Length: {value}\r\n\r\nhello{hidden}", refused)
+    far = (
+        f"{here}Content-Length: 9223372036854775808\r\n\r\nhello{hidden}"  # a number, but of a body that is too large
+    )
+    yield row("a Content-Length beyond 64 bits", far, {"judge": status(400, 413), "expected": "400 or 413"})
     for value in (*_ENCODINGS, "chunked\r\nTransfer-Encoding: identity", "\r\n chunked"):
         sent = f"{here}Transfer-Encoding: {value}\r\n\r\n0\r\n\r\n{hidden}"
         yield row(f"Transfer-Encoding: {value!r}", sent, unknown)

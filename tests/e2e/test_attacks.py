@@ -1,16 +1,24 @@
-"""Secrets in wrong places, limited reads, headers that change links: tables of attacks, on the embedded server."""
+"""The table of attacks on the embedded server; `pytest -s` prints it."""
 
 from __future__ import annotations
 
 import pytest
 from support import attacks, wheels
-from support.attacks import access, names, web_pages
+from support.attacks import access, framing, lists, names, paths, web_pages
 from support.attacks.model import Attack
 from support.raw import Target
 from support.servers import Server, ppmctl
 
 WHEEL = wheels.wheel("attacked", "1.0")
+PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
 GROUPS = {
+    "traversal": paths.traversal,
+    "side files": paths.side_files,
+    "quarantine": paths.quarantine,
+    "smuggling": framing.smuggling,
+    "oversized": framing.oversized,
+    "lists": lists.lists,
+    "globs": lists.globs,
     "strangers": access.strangers,
     "limited reads": access.limited_reads,
     "secrets in wrong places": access.stray_secrets,
@@ -27,8 +35,13 @@ def target(index: Server) -> Target:
     assert index.upload(WHEEL).status_code == 200
     for version in ("2.0", "3.0"):
         assert index.upload(wheels.wheel("attacked", version)).status_code == 200
+    assert index.upload(attacks.QUARANTINED).status_code == 200
+    ppmctl("package", "status", attacks.QUARANTINED_PROJECT, "quarantined", "--root", str(index.root))
     ppmctl("package", "yank", "attacked", "2.0", "--reason", "planted reason", "--root", str(index.root))
     ppmctl("package", "remove", "attacked", "3.0", "--yes", "--root", str(index.root))
+    for path in PLANTED:
+        (index.root / path).parent.mkdir(exist_ok=True)
+        (index.root / path).write_text(f"planted in {path}\n")
     made = ppmctl("user", "add", "limited", "--role", "reader", "--project", "other-*", "--root", str(index.root))
     return Target(
         address="127.0.0.1",
@@ -41,7 +54,7 @@ def target(index: Server) -> Target:
         plain_port=index.port,
         has_tls=False,
         any_name=True,
-        never=(b"root:x:", b"{SSHA}", b"Traceback"),
+        never=(b"root:x:", b"{SSHA}", b"Traceback", b"planted in"),
         limited=("limited", made.stdout.strip()),
     )
 
