@@ -25,6 +25,7 @@ CORPUS = Path(__file__).resolve().with_name("corpus")
 MODULES = {
     "archives": ("wheel", "sdist", "metadata", "revision"),
     "forms": ("upload", "request"),
+    "heads": ("front",),
     "pages": ("page",),
     "lists": ("requirements", "conda", "pyproject", "pipenv", "lock"),
     "credentials": ("access", "htpasswd", "declared"),
