@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 _APPLICATION = 0x70706D69  # "ppmi", in the header of the file
-_VERSION = 1  # of the tables
+_VERSION = 2  # of the tables
 _CACHE = 16_000  # KB of a transaction in memory; for a larger one readers wait from then on
 _LOCKED = 5.0  # seconds to wait for a reader, or for the end of a transaction, which take milliseconds
 _TABLES = """
@@ -22,7 +22,7 @@ CREATE TABLE made (inode INTEGER NOT NULL);
 CREATE TABLE projects (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version TEXT NOT NULL, summary TEXT NOT NULL,
     uploaded TEXT NOT NULL, files INTEGER NOT NULL, size INTEGER NOT NULL, status TEXT NOT NULL,
-    serial INTEGER NOT NULL
+    serial INTEGER NOT NULL, versions INTEGER NOT NULL, uploads TEXT NOT NULL
 );
 CREATE INDEX numbers ON projects (name, files, size);
 CREATE INDEX newest ON projects (uploaded DESC, name);

@@ -22,6 +22,7 @@ from ppmctl.index.search_database import Unusable
 from ppmctl.index.search_query import Scope
 from ppmctl.index.search_row import Listed as Listed  # the rows that other modules get from here
 from ppmctl.index.search_row import Row
+from ppmctl.index.statistics import Holding, Statistics
 from ppmctl.index.store import Store
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,23 @@ class SearchIndex:
         """Return the numbers of all projects."""
         projects, number, size = self._read(search_query.totals, may_read)
         return Totals(projects=projects, files=number, size=size)
+
+    def statistics(self, may_read: MayRead = None) -> Statistics:
+        """Return the numbers of all projects, by name, and the uploads of files that are still here."""
+        return self._read(
+            lambda opened, scope: Statistics(
+                holdings=tuple(search_query.holdings(opened, scope)), uploads=search_query.uploads(opened, scope)
+            ),
+            may_read,
+        )
+
+    def uploads(self) -> dict[str, int]:
+        """Return the number of files by the month of their upload."""
+        return self._read(search_query.uploads, None)
+
+    def largest(self, number: int) -> list[Holding]:
+        """Return the numbers of the projects with the largest files, the largest first."""
+        return self._read(lambda opened, scope: list(search_query.holdings(opened, scope, largest=number)), None)
 
     def differing(self, among: Collection[str] | None = None) -> list[str]:
         """Return those of the projects (by default all) whose rows are not what their folders have now."""
@@ -251,9 +269,9 @@ def _replace(connection: sqlite3.Connection, name: str, row: Row | None) -> None
     if row is None:
         return
     inserted = connection.execute(
-        "INSERT INTO projects (name, version, summary, uploaded, files, size, status, serial)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (*astuple(row.listed), row.serial),
+        "INSERT INTO projects (name, version, summary, uploaded, files, size, status, serial, versions, uploads)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*astuple(row.listed), row.serial, row.versions, row.uploads),
     )
     connection.execute(
         "INSERT INTO texts (rowid, name, summary, keywords, description) VALUES (?, ?, ?, ?, ?)",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from string import Template
 from typing import Any, Literal
 
 from ppmctl.distributions.distribution import normalise
 from ppmctl.index import statistics
 from ppmctl.index.search_row import Listed, Row
+from ppmctl.index.statistics import Holding
 
 Scope = dict[str, Any]  # the parameters by which a query keeps to what may be read
 
@@ -52,8 +55,17 @@ _LISTS = {
 _TOTALS = """
     SELECT count(*), coalesce(sum(files), 0), coalesce(sum(size), 0) FROM projects WHERE :reads_all OR may_read(name)
 """
+# The numbers of projects, and of the uploads by month. What may not be read is left out before it is added up.
+_NUMBERS = """
+    SELECT name, version, versions, files, size, uploaded FROM projects WHERE :reads_all OR may_read(name)
+"""
+_BY_NAME, _BY_SIZE = " ORDER BY name", " ORDER BY size DESC, name LIMIT :limit"
+_UPLOADS = """
+    SELECT key, sum(value) FROM projects, json_each(uploads) WHERE :reads_all OR may_read(name) GROUP BY key
+"""
 _ROW = """
-    SELECT projects.name, version, projects.summary, uploaded, files, size, status, serial, keywords, description
+    SELECT projects.name, version, projects.summary, uploaded, files, size, status, serial, versions, uploads,
+        keywords, description
     FROM projects LEFT JOIN texts ON texts.rowid = projects.id WHERE projects.name = ?
 """
 
@@ -97,6 +109,20 @@ def totals(connection: sqlite3.Connection, scope: Scope) -> tuple[int, int, int]
     return number, files, size
 
 
+def holdings(connection: sqlite3.Connection, scope: Scope, *, largest: int | None = None) -> Iterator[Holding]:
+    """Yield the numbers of all projects by name, or of the `largest` ones, without texts and uploads by month."""
+    order = _BY_NAME if largest is None else _BY_SIZE
+    rows = connection.execute(_NUMBERS + order, {**scope, "limit": largest})
+    for name, version, versions, files, size, uploaded in rows:
+        moment = datetime.fromisoformat(uploaded).astimezone(UTC) if uploaded else None
+        yield Holding(name=name, version=version, versions=versions, files=files, size=size, uploaded=moment)
+
+
+def uploads(connection: sqlite3.Connection, scope: Scope) -> dict[str, int]:
+    """Return the number of files by the month of their upload."""
+    return dict(connection.execute(_UPLOADS, scope))
+
+
 def _phrase(word: str) -> str:
     """Return a word for FTS5, which reads nothing in it as an operator, and finds it as the beginning of a word.
 
@@ -112,8 +138,15 @@ def stored(connection: sqlite3.Connection, name: str) -> Row | None:
     values = connection.execute(_ROW, (name,)).fetchone()
     if values is None:
         return None
-    *_listed_values, serial, keywords, description = values
-    return Row(listed=_listed(values), serial=serial, keywords=keywords, description=description)
+    serial, versions, uploads, keywords, description = values[7:]
+    return Row(
+        listed=_listed(values),
+        serial=serial,
+        versions=versions,
+        uploads=uploads,
+        keywords=keywords,
+        description=description,
+    )
 
 
 def _listed(values: tuple[Any, ...]) -> Listed:

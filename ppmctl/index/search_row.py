@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from ppmctl import files
@@ -10,6 +11,7 @@ from ppmctl.distributions.distribution import one_line
 from ppmctl.errors import PpmError
 from ppmctl.index import pages, project_details, project_folder
 from ppmctl.index.layout import Volume
+from ppmctl.index.statistics import Holding
 from ppmctl.index.store import Store
 
 MAX_KEYWORDS = 1 << 10  # characters
@@ -36,10 +38,15 @@ class Listed:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A project with its other texts, and the serial of the pages that show the same."""
+    """A project with its other texts and numbers, and the serial of the pages that show the same.
+
+    `versions` is the number of its releases, `uploads` the number of its files by month, as a JSON object.
+    """
 
     listed: Listed
     serial: int
+    versions: int
+    uploads: str
     keywords: str
     description: str
 
@@ -54,7 +61,7 @@ def read(store: Store, project: str) -> Row | None:
     if content is None:
         return None
     page = project_details.page(content)
-    listed = pages.listed_files(content)
+    listed, numbers = pages.listed_files(content), Holding.of(page)
     latest = page.latest.files if page.latest is not None else ()
     records = {file.filename: file.record for file in listed}
     metadata = distribution.core_metadata(project_details.release_metadata(store, latest))
@@ -64,7 +71,7 @@ def read(store: Store, project: str) -> Row | None:
     return Row(
         listed=Listed(
             name=project,
-            version=str(page.latest.version) if page.latest is not None else "",
+            version=numbers.version,
             summary=one_line(_storable(summary, project_folder.MAX_SUMMARY)),
             uploaded=max((file.record.upload_time for file in listed), default=""),
             files=len(listed),
@@ -72,6 +79,8 @@ def read(store: Store, project: str) -> Row | None:
             status=content.status.state,
         ),
         serial=shown,
+        versions=numbers.versions,
+        uploads=json.dumps(numbers.uploads, sort_keys=True),
         keywords=_storable(" ".join(metadata.get("keywords") or ()), MAX_KEYWORDS),
         description=_storable(metadata.get("description") or "", MAX_DESCRIPTION),
     )

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from ppmctl import files
 from ppmctl.access import audit_query
 from ppmctl.access.audit_query import Entry
 from ppmctl.distributions.project_page import PageFile, ProjectPage
 from ppmctl.errors import PpmError
 from ppmctl.index import project_details, project_folder, statistics
+from ppmctl.index.project_folder import Folder
 from ppmctl.index.search_index import ALL, SearchIndex
 from ppmctl.index.statistics import Holding, Statistics
 from ppmctl.index.store import Store
 
 
 class Catalogue:
-    """The projects of a volume. A project is read again when its folder has changed."""
+    """The projects of a volume."""
 
     def __init__(self, store: Store) -> None:
         self.where = f"the volume at {store.volume.root}"
         self.names = store.projects
         self.claim = store.claim_of
         self._store = store
-        self._cache: dict[str, tuple[int, Holding]] = {}  # with the time of the folder's last change
 
     def project(self, name: str) -> ProjectPage | None:
         """Return the page of a project, or None if there never was one of that name."""
@@ -38,10 +36,6 @@ class Catalogue:
         """Return the core metadata of a file, or None if it has none."""
         return project_details.metadata(self._store, file)
 
-    def holdings(self) -> list[Holding]:
-        """Return all projects, sorted by name, also those without files."""
-        return list(self._holdings())
-
     def search(self, text: str) -> list[Holding]:
         """Return what the search index finds, the best match first, once it is up to date."""
         index = SearchIndex(self._store)
@@ -51,33 +45,21 @@ class Catalogue:
         return [Holding(name=each.name, version=each.version, summary=each.summary) for each in listed]
 
     def statistics(self) -> Statistics:
-        """Return all numbers, with those of the audit."""
-        folders = (project_folder.read(self._store.volume, name) for name in self.names())
-        # files that a project's page hides are counted too
-        stored = {file.filename for content in folders if content is not None for file in content.files}
-        return _with_audit(tuple(self.holdings()), stored, audit_query.read(self._store.volume).entries)
+        """Return all numbers, with those of the audit. This reads every project."""
+        holdings: list[Holding] = []
+        stored: set[str] = set()  # files that a project's page hides are counted too
+        for name in self.names():
+            with contextlib.suppress(PpmError, OSError):  # removed meanwhile, or damaged, which `index check` reports
+                content = self._store.read(name)
+                stored.update(file.filename for file in content.files)
+                holdings.append(_holding(content))
+        return _with_audit(tuple(holdings), stored, audit_query.read(self._store.volume).entries)
 
-    def _holdings(self) -> Iterator[Holding]:
-        return (holding for name in self.names() if (holding := self._holding(name)) is not None)
 
-    def _holding(self, name: str) -> Holding | None:
-        try:
-            changed = os.stat(self._store.volume.project(name)).st_mtime_ns
-            cached = self._cache.get(name)
-            if cached is not None and cached[0] == changed:
-                return cached[1]
-            holding = self._read(name)
-        except (PpmError, OSError):  # removed meanwhile, or damaged, which `index check` reports
-            return None
-        if files.is_settled(changed):
-            self._cache[name] = (changed, holding)
-        return holding
-
-    def _read(self, name: str) -> Holding:
-        content = self._store.read(name)
-        page = project_details.page(content)
-        records = {file.filename: file.record for file in content.files}
-        return Holding.of(page, publishers=[records[file.filename].uploaded_by for file in page.files])
+def _holding(content: Folder) -> Holding:
+    page = project_details.page(content)
+    records = {file.filename: file.record for file in content.files}
+    return Holding.of(page, publishers=[records[file.filename].uploaded_by for file in page.files])
 
 
 def _with_audit(holdings: tuple[Holding, ...], stored: set[str], entries: Iterable[Entry]) -> Statistics:

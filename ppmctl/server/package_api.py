@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,13 +21,13 @@ from ppmctl.errors import Refused
 from ppmctl.index import project_details
 from ppmctl.index.claims import Claim
 from ppmctl.index.search_index import ALL, SearchIndex
-from ppmctl.index.statistics import Holding, of_holdings
 from ppmctl.index.store import Store
 from ppmctl.server import json_api, package_changes
 from ppmctl.server.catalog import Catalogue
 from ppmctl.server.simple_api import normalised
 
 SEARCH = "/search"
+_FOLLOWS_WITHIN = 1.0  # seconds that an answer waits for the changes before it
 _RELEASE = "/api/packages/<project>/<release>"
 _CLAIM = "/api/claims/<project>"
 _ROUTES = json_api.routes(
@@ -68,8 +67,9 @@ class PackageApi:
         return json_api.dispatch(self, _ROUTES, request, by)
 
     def stats(self, _request: Request, by: Access) -> Response:
-        """Return the numbers that readers may see."""
-        return json_api.answer(of_holdings(_readable(by, self._catalogue.holdings())).to_json())
+        """Return the numbers of the projects that the credential may read, from the search index."""
+        self._store.changes.wait_until_done(_FOLLOWS_WITHIN)
+        return json_api.answer(self._index.statistics(by.read_filter).to_json())
 
     def downloads(self, request: Request, by: Access) -> Response:
         """Return the downloads of the projects that the credential may read, or of `project`, since `since`."""
@@ -170,11 +170,6 @@ class PackageApi:
         json_api.attempt(request, action, f"{project} {release}")
         package_changes.require(self._store, by, action, project)
         return project
-
-
-def _readable(by: Access, holdings: Iterable[Holding]) -> list[Holding]:
-    by_name = {holding.name: holding for holding in holdings}
-    return [by_name[name] for name in by.readable(by_name)]
 
 
 def _claim_answer(project: str, claim: Claim | None) -> Response:

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ppmctl.index import statistics
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.statistics import Holding
 from ppmctl.index.store import Store
-from ppmctl.server.catalog import Catalogue
 from ppmctl.web import download_plots
 from ppmctl.web.download_plots import Plots
 
@@ -59,9 +58,8 @@ class Numbers:
 
     def _count(self) -> None:
         try:
-            # a new catalogue: what it remembers of each project is not kept in memory
             plots = download_plots.of(self._store.volume)
-            self._counted = _counted(Catalogue(self._store).holdings(), plots)
+            self._counted = _counted(SearchIndex(self._store), plots)
             self._until = time.monotonic() + FRESH
         except Exception:  # the last numbers stay, and the next page tries again
             log.exception("The numbers of the index can't be counted")
@@ -70,14 +68,14 @@ class Numbers:
                 self._counting = None
 
 
-def _counted(holdings: list[Holding], plots: Plots | None) -> Counted:
-    totals = statistics.of_holdings(holdings)
+def _counted(index: SearchIndex, plots: Plots | None) -> Counted:
+    totals = index.totals()
     return Counted(
         at=datetime.now(UTC),
-        projects=len(holdings),
+        projects=totals.projects,
         files=totals.files,
-        size=totals.size or 0,
-        uploads=dict(sorted(totals.uploads.items())),
+        size=totals.size,
+        uploads=index.uploads(),
         plots=plots,
-        largest=tuple(sorted(holdings, key=lambda each: (-(each.size or 0), each.name))[:_MOST]),
+        largest=tuple(index.largest(_MOST)),
     )

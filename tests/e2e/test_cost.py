@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 from collections import Counter
@@ -147,6 +148,36 @@ def test_a_request_costs_as_much_with_100_files_as_with_15000(both: tuple[Filled
         seen.append(counted(operations))
     print(f"{case.name}: {seen[0].total()} file operations")
     assert seen[0] == seen[1]
+
+
+READS_ROWS = ("/api/stats", "/api/packages?q=7", "/projects/", "/search?q=7")
+
+
+@pytest.mark.parametrize("path", READS_ROWS)
+def test_numbers_lists_and_searches_read_no_project(both: tuple[Filled, Filled], path: str) -> None:
+    """They come from the search index. Of its file more is read if there are more rows; nothing else is."""
+    seen: list[Counter[str]] = []
+    for one in both:
+        upload(one.traced, "counted", "1.0")
+        until(lambda one=one: _projects(one) == len(os.listdir(one.root / "packages")), "the search index is whole")
+        one.wait_until_no_marks()
+        one.traced.settle()
+        start = one.traced.now()
+        get(one.traced, path)
+        one.traced.settle()
+        operations = one.traced.operations(start=start)
+        writers = {each.thread for each in operations if "locks/search" in each.paths}
+        readers = {each.thread for each in operations if "index/search.sqlite3" in each.paths} - writers
+        its = [each for each in operations if each.thread in readers]
+        assert its
+        assert [str(each) for each in its if each.touches("packages", "index/simple")] == []
+        seen.append(counted(its, leave=lambda each: each.call == "pread64"))
+    print(f"{path}: {seen[0].total()} file operations")
+    assert seen[0] == seen[1]
+
+
+def _projects(one: Filled) -> int:
+    return len(get(one.traced, "/api/stats").json()["by_project"])
 
 
 def test_a_new_project_lists_the_folder_of_projects_once(both: tuple[Filled, Filled]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import stat
@@ -17,10 +18,20 @@ from support import wheels
 from ppmctl import files
 from ppmctl.distributions import distribution
 from ppmctl.errors import UsageError
-from ppmctl.index import project_folder, rebuild, search_database, search_index, search_row, verify
+from ppmctl.index import (
+    project_details,
+    project_folder,
+    rebuild,
+    search_database,
+    search_index,
+    search_row,
+    statistics,
+    verify,
+)
 from ppmctl.index.changes import Changes
 from ppmctl.index.layout import Volume
 from ppmctl.index.search_index import ALL, SearchIndex, Totals, Unavailable
+from ppmctl.index.statistics import Holding
 from ppmctl.index.store import Store
 
 
@@ -190,6 +201,46 @@ def test_a_reader_sees_and_counts_only_what_it_may_read(filled: Store) -> None:
         assert ("sails" in {each.name for each in listed}, len(listed), number) == (False, 4, 4)
     assert index.totals(may_read).projects == index.totals().projects - 1
     assert asked == set(filled.projects())
+
+
+CHANGES: dict[str, Callable[[Store], object]] = {
+    "nothing": lambda store: None,
+    "a release": lambda store: put(store, wheel("sails", "2.0")),
+    "a file more": lambda store: put(store, wheels.sdist("sails", "1.0")),
+    "a project": lambda store: put(store, wheel("mast")),
+    "a yank": lambda store: store.yank("sails", "1.0"),
+    "a removal": lambda store: store.remove("database-x", "2.0"),
+    "a quarantine": lambda store: store.set_status("acme-core", "quarantined", "stolen"),
+    "a rebuild after a change by hand": lambda store: (
+        *(file.unlink() for file in store.volume.project("sails").iterdir()),
+        rebuild.rebuild(store),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_the_numbers_are_those_of_the_folders(
+    filled: Store, change: Callable[[Store], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a change by another process, which ended before it told anybody. They are read from rows alone."""
+    old = filled.volume.side_file("sails", wheel("sails")[0], ".upload")
+    old.write_bytes(re.sub(rb'"upload-time": "[0-9-]+', b'"upload-time": "2024-02-29', old.read_bytes()))
+    filled.refresh("sails")
+    index = SearchIndex(filled)
+    index.update("sails")
+    change(Store(filled.volume))
+    index.refresh()
+    pages = [project_details.page(filled.read(name)) for name in filled.projects()]
+    folders = [Holding.of(page) for page in pages]
+    largest = sorted(folders, key=lambda each: (-(each.size or 0), each.name))
+    monkeypatch.setattr(project_folder, "read", None)
+    assert index.statistics().to_json() == statistics.of_holdings(folders).to_json()
+    assert index.uploads() == statistics.of_holdings(folders).uploads
+    assert [(each.name, each.versions) for each in index.largest(3)] == [
+        (each.name, each.versions) for each in largest[:3]
+    ]
+    one = index.statistics(lambda name: name == "sails")
+    assert one.to_json() == statistics.of_holdings(each for each in folders if each.name == "sails").to_json()
 
 
 def test_quarantined_projects_and_those_without_files_have_only_their_names(filled: Store) -> None:
@@ -522,7 +573,7 @@ def test_index_check_names_rows_that_differ_and_rebuild_repairs_them(filled: Sto
     assert problems() == []
     with contextlib.closing(sqlite3.connect(filled.volume.search)) as connection, connection:
         connection.execute("UPDATE projects SET version = '9' WHERE name = 'sails'")
-        connection.execute("INSERT INTO projects SELECT 99, 'gone', '', '', '', 0, 0, '', 0")
+        connection.execute("INSERT INTO projects SELECT 99, 'gone', '', '', '', 0, 0, '', 0, 0, '{}'")
         connection.execute("UPDATE texts SET description = 'other' WHERE name = 'cloth-sails'")
     repair = "as its folder is now (ppmctl index rebuild)"
     assert problems() == [

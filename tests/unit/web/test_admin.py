@@ -17,6 +17,8 @@ from support.pages import HTML, Page, Visitor
 from ppmctl.access import accounts, audit_log, credential_files, invites
 from ppmctl.access.account import SERVER
 from ppmctl.distributions import inspection
+from ppmctl.index import project_folder
+from ppmctl.index.search_index import SearchIndex
 from ppmctl.index.store import Store
 from ppmctl.server.content_negotiation import JSON
 from ppmctl.storage.bucket import Unavailable
@@ -390,7 +392,10 @@ def test_the_first_page_leads_to_a_project(admin: Visitor) -> None:
 def test_statistics_have_plots_with_a_table(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
     put(admin.store, "acme-lib", "1.0")
     put(admin.store, "a" * 60, "1.0")
-    page = admin.get("/admin/statistics/")
+    SearchIndex(admin.store).refresh()
+    with monkeypatch.context() as patched:
+        patched.setattr(project_folder, "read", None)  # no project is read
+        page = admin.get("/admin/statistics/")
     assert re.search(r"Projects 2 Files 2", page.text), page.text
     assert page.html.count("<svg") == page.html.count("<title id=") == page.html.count("<desc id=") == 2
     assert "style=" not in page.html
