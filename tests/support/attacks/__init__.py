@@ -20,6 +20,7 @@ from support.attacks import (
     names,
     odd_names,
     paths,
+    random_requests,
     uploads,
     web_pages,
 )
@@ -31,9 +32,11 @@ from support.raw import Target, basic, send
 
 # groups for every way to serve an index, also without nginx
 COSTLY = (bodies.bodies, foreign_pages.foreign_pages, odd_names.odd_names, uploads.hostile)
+RANDOM = random_requests.random_requests  # last, because it changes its own projects
 __all__ = [
     "QUARANTINED",
     "QUARANTINED_PROJECT",
+    "RANDOM",
     "Attack",
     "Outcome",
     "every",
@@ -64,7 +67,7 @@ def every(target: Target) -> Iterator[Attack]:
         names.poison,
         names.hosts,
     )
-    groups += (framing.smuggling, framing.oversized, lists.lists, lists.globs, web_pages.web_pages, *COSTLY)
+    groups += (framing.smuggling, framing.oversized, lists.lists, lists.globs, web_pages.web_pages, *COSTLY, RANDOM)
     return chain.from_iterable(group(target) for group in groups)
 
 

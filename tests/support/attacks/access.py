@@ -50,6 +50,27 @@ def locations(target: Target) -> list[str]:
         "/healthz%00",
         *("/api/whoami", "/api/tokens", "/api/tokens/a+b", "/api/join/", "/api/joins", "/api/x/../join/x"),
         "/api/web-login",
+        *_programs(target),
+    ]
+
+
+def _programs(target: Target) -> list[str]:
+    """Return a path of every route of the APIs; tests/unit/test_attacks.py compares them with the application's."""
+    packages, environments = f"/api/packages/{target.project}", "/api/environments"
+    return [
+        *(
+            "/search",
+            "/search?q=a",
+            "/api/packages",
+            "/api/packages?q=a",
+            packages,
+            f"{packages}/status",
+            "/api/stats",
+        ),
+        *(f"{packages}/1.0", f"{packages}/1.0/yank", "/api/stats/downloads", f"/api/claims/{target.project}"),
+        *(environments, f"{environments}/team", "/pypi", "/pypi/", f"/pypi/{target.project}/json"),
+        *(f"/pypi/{target.project}/1.0/json", f"/packages/{target.project}/{target.file}.provenance"),
+        *("/env/team/env.json", "/env/team/environment.yml", "/api", "/api/", "/api/nothing"),
     ]
 
 
@@ -155,11 +176,15 @@ def limited_reads(target: Target) -> Iterator[Attack]:
 
 
 def _shows_nothing(reply: Reply, target: Target) -> bool:
-    """Accept answers without a file's content, its URL, or a link to the project; a 404 may repeat the path."""
+    """Accept answers without a file's content, its URL, or a link to the project; a 404 may repeat the path.
+
+    So does the answer to who has claimed a name: nobody, as for a name that nobody has.
+    """
+    unclaimed = f'{{"project": "{target.project}", "claim": null}}'.encode()
     return all(
         answer.status not in (206, 302)
         and not answer.body.startswith(b"PK")
-        and (answer.status >= 300 or target.project.encode() not in answer.body)
+        and (answer.status >= 300 or target.project.encode() not in answer.body.replace(unclaimed, b""))
         for answer in reply.answers
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xmlrpc.client
 from collections.abc import Iterator
 
 from support import wheels
@@ -110,11 +111,29 @@ def quarantine(target: Target) -> Iterator[Attack]:
                     judge=not_found,
                     head=method == "HEAD",
                 )
-    for path in ("/packages/", f"/simple/{PROJECT}/", f"/api/packages?q={PROJECT}"):
+    for path in (f"/pypi/{PROJECT}/json", f"/pypi/{PROJECT}/1.0/json", f"/project/{PROJECT}/files/{file}"):
+        yield Attack(
+            group="quarantine",
+            shown=f"GET {path}",
+            expected="no file: 404, or the way to the login",
+            sent=request(target, f"GET {path}"),
+            judge=all_of(status(303, 404), lambda reply: b"PK" not in reply.raw),
+        )
+    for path in ("/packages/", f"/simple/{PROJECT}/", f"/api/packages?q={PROJECT}", f"/api/packages/{PROJECT}"):
         yield Attack(
             group="quarantine",
             shown=f"GET {path}",
             expected="200, without the file",
             sent=request(target, f"GET {path}", "Accept: text/html"),
             judge=all_of(status(200), lambda reply: file.encode() not in reply.raw),
+        )
+    for method in ("list_packages", "release_urls", "package_releases", "search"):
+        values = {"search": {"name": PROJECT}}.get(method), {"list_packages": None}.get(method, PROJECT)
+        body = xmlrpc.client.dumps(tuple(value for value in values if value), method).encode()
+        yield Attack(
+            group="quarantine",
+            shown=f"XML-RPC {method}",
+            expected="an answer without the file",
+            sent=request(target, "POST /RPC2", "Content-Type: text/xml", f"Content-Length: {len(body)}") + body,
+            judge=all_of(status(200, 400), lambda reply: file.encode() not in reply.raw),
         )

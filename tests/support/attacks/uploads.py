@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 
 from support import wheels
 from support.attacks.model import Attack, Judge, all_of, status
@@ -31,6 +33,7 @@ def hostile(target: Target) -> Iterator[Attack]:
         )
 
 
+@cache
 def files() -> dict[str, tuple[str, bytes]]:
     """Return hostile files as (filename, content), by a description."""
     return {
@@ -40,6 +43,11 @@ def files() -> dict[str, tuple[str, bytes]]:
         "a member with more bytes than there are": (_SDIST, _claiming(10**7)),
         "a sparse member": (_SDIST, _pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x"})),
         "a path of 16,000 folders in a tar": (_SDIST, wheels.tar_of({"a/" * 16_000 + "a": b""})),
+        "120,000 members in a tar": (_SDIST, gzip.compress(tarfile.TarInfo(f"{_NAME}-1.0/a").tobuf() * 120_000, 1)),
+        "100,001 empty members in a ZIP": (_WHEEL, empty_members(100_001)),
+        "a member that the directory of the ZIP lacks": (_WHEEL, _with_hidden_member(_wheel())),
+        "a member with another name in the directory": (_WHEEL, _wheel().replace(b"x.py", b"y.py", 1)),
+        "a member with a NUL in its name": (_WHEEL, _wheel().replace(b"x.py", b"x\0py")),
         "a pax header of 1 MB": (_SDIST, _pax({"comment": "x" * (1 << 20)})),
         "5,000 different fields": (_WHEEL, _wheel(b"".join(b"X-%d: 1\n" % number for number in range(5000)))),
         "5,000 different fields behind one without a name": (
@@ -103,6 +111,31 @@ def _pax(headers: dict[str, str]) -> bytes:
 def _multipart(depth: int) -> bytes:
     heads = (f"Content-Type: multipart/mixed; boundary=b{level}\n\n--b{level}\n" for level in range(depth))
     return "".join(heads).encode()
+
+
+def empty_members(number: int) -> bytes:
+    """Return a ZIP with so many empty members, and an end of 64 bits."""
+    zeros = struct.pack("<3I", 0, 0, 0)  # checksum and sizes
+    members, directory = bytearray(), bytearray()
+    for each in range(number):
+        name = b"%06d" % each
+        directory += struct.pack("<4s6H", b"PK\1\2", 20, 20, 0, 0, 0, 0x21) + zeros
+        directory += struct.pack("<5H2I", len(name), 0, 0, 0, 0, 0, len(members)) + name
+        members += (
+            struct.pack("<4s5H", b"PK\3\4", 20, 0, 0, 0, 0x21) + zeros + struct.pack("<2H", len(name), 0) + name
+        )
+    where = len(directory), len(members)
+    end = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, number, number, *where)
+    end += struct.pack("<4sIQI", b"PK\6\7", 0, sum(where), 1)
+    count = min(number, 0xFFFF)
+    return bytes(members + directory) + end + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, *where, 0)
+
+
+def _with_hidden_member(content: bytes) -> bytes:
+    """Return a ZIP with its first member a second time, only for those who read it from its beginning."""
+    start, second = content.index(b"PK\1\2"), content.index(b"PK\3\4", 4)
+    changed = content[:start] + content[:second] + content[start:-6]
+    return changed + struct.pack("<IH", start + second, 0)
 
 
 def _with_flag(content: bytes, flag: int) -> bytes:
