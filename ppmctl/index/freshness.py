@@ -1,7 +1,8 @@
 """Compare what the disk has of a project with the bucket before it is read, at most about once a second.
 
-A mark in `index/current/` says that a project's pages were compared less than a second ago. While it exists, nginx
-sends pages and files from the disk without asking the application.
+A mark in `index/current/` says that a project's pages were compared less than a second ago. It is a link to the volume's
+folder, and a part of the path where nginx looks for pages and files of the project. So while it exists nginx sends them
+from the disk without asking the application, and without it nginx finds none.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Freshness:
             with os.scandir(self._volume.current) as entries:
                 for entry in entries:
                     try:
-                        if 0 <= now - entry.stat().st_mtime < age:
+                        if 0 <= now - entry.stat(follow_symlinks=False).st_mtime < age:
                             is_left = True
                         else:
                             Path(entry.path).unlink()
@@ -159,7 +160,7 @@ class Freshness:
             return
         path = self._volume.current_mark(project)
         try:
-            _touch(path, moment)
+            _link(path, moment)
         except OSError as exc:  # on a full disk, for example: the application answers
             log.warning("%s can't be written: %s", path, exc)
         self._marked.set()
@@ -177,14 +178,9 @@ def _result(job: Future[bool], limit: float, *, begins_within: float) -> bool:
     return False
 
 
-def _touch(path: Path, moment: float) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags, 0o644)
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, flags, 0o644)
-    try:
-        os.utime(descriptor, (moment, moment))
-    finally:
-        os.close(descriptor)
+def _link(path: Path, moment: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.symlink_to("../..")
+    with contextlib.suppress(FileNotFoundError):  # `sweep` has just removed it
+        os.utime(path, (moment, moment), follow_symlinks=False)

@@ -166,9 +166,11 @@ def test_reads_work_without_the_application_and_without_the_bucket(nodes: Nodes)
     made, cold = wheels.wheel("kept", "1.0"), wheels.wheel("cold", "1.0")
     nodes.publish(made)
     nodes.publish(cold)
+    nodes.publish(revision("kept", 1, "six==1.16.0", lock=LOCK))
     nodes.second.get("/simple/cold/")
-    until(lambda: "kept" in nodes.second.get("/simple/").text, "the list has it")
+    until(lambda: "ppm-env-kept" in nodes.second.get("/simple/").text, "the list has it")
     asked = requests_of_reads("kept", made[0])
+    asked += [("GET", f"/env/kept/{form}", {}) for form in ("", "requirements.txt", "env.json", "1/pylock.toml")]
     for method, path, headers in asked:  # the first answer about a file is the application's
         nodes.second.request(method, path, headers=headers)
     before = [comparable(nodes.second.request(*row[:2], headers=row[2])) for row in asked]
