@@ -6,8 +6,10 @@ BUCKET_ROUNDS=1000 makes the tests of races longer.
 from __future__ import annotations
 
 import json
+import operator
 import os
 import random
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -260,8 +262,12 @@ def test_an_upload_after_one_of_another_node_costs_two_requests_more(
     for number, server in enumerate(pair):  # a node looks at the bucket once when it starts
         publish(server, dist(f"turns-{made.__name__}-node-{number}"))
     # the node that follows in the background may read a project meanwhile, so the least of several times counts
-    least = list(map(min, zip(*(costs(f"turns-{made.__name__}-{turn}") for turn in range(4)), strict=True)))
-    assert all(cost <= limit for cost, limit in zip(least, most, strict=True)), least
+    least = [sys.maxsize] * len(most)
+    for turn in range(30):
+        least = list(map(min, least, costs(f"turns-{made.__name__}-{turn}")))
+        if all(map(operator.le, least, most)):
+            return
+    pytest.fail(f"It cost {least} requests, and not {most}")
 
 
 def test_what_a_node_has_costs_a_conditional_read_a_second(pair: Cluster) -> None:
