@@ -1,8 +1,8 @@
 """Compare what the disk has of a project with the bucket before it is read, at most about once a second.
 
-A mark in `index/current/` says that a project's pages were compared less than a second ago. It is a link to the volume's
-folder, and a part of the path where nginx looks for pages and files of the project. So while it exists nginx sends them
-from the disk without asking the application, and without it nginx finds none.
+A mark in `index/current/` says that a project's pages were compared less than a second ago. It is a link to the
+volume's folder, and a part of the path where nginx looks for pages and files of the project. So while it exists nginx
+sends them from the disk without asking the application, and without it nginx finds none.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ log = logging.getLogger(__name__)
 ROOT = ROOT_MARK  # compared instead of a project: the list of all projects
 
 _FRESH = 0.9  # seconds for which a comparison counts, from its begin
-_SWEEP_EVERY = 0.1  # seconds between two looks at the marks, while there are some
+_SWEEP_EVERY = 0.05  # seconds between two looks at the marks, while there are some
 _IDLE = 1.0  # the same, without a mark
 _LIMIT = 5.0  # seconds that a request waits for the bucket
 _THREADS = 16  # comparisons at the same time
 _QUEUE_LIMIT = 1.0  # seconds that a request waits for the begin of its comparison
+
+# A project that is read all the time is compared again before its mark ends, so that its readers do not wait.
+_BUSY = 3  # comparisons in a row that requests waited for
+_RENEWED = 0.8  # seconds after the begin of the last comparison
+_RENEWALS = 5  # before a request has to show that the project is still read
+_RENEWED_AT_ONCE = _THREADS // 2
 
 
 class Freshness:
@@ -59,6 +65,8 @@ class Freshness:
         self._pool: ThreadPoolExecutor | None = None
         self._compared: dict[str, float] = {}  # when the last comparison of each project began
         self._running: dict[str, tuple[float, Future[bool]]] = {}  # when each was asked for
+        self._in_a_row: dict[str, int] = {}  # comparisons that requests waited for, one soon after the other
+        self._renewals: dict[str, int] = {}  # how many are left for each busy project
         self._is_away = False
         self._marked = threading.Event()
 
@@ -82,7 +90,8 @@ class Freshness:
                 if self._is_away and is_asked and not must_ask:
                     return False
                 if project not in self._running:
-                    self._running[project] = now, self._threads().submit(self._run, project)
+                    self._count(project)
+                    self._begin(project, now)
                 began, job = self._running[project]
             if not _result(job, self._limit - (now - min(asked, began)), begins_within=_QUEUE_LIMIT - (now - began)):
                 return False
@@ -104,8 +113,21 @@ class Freshness:
             return False
         return is_left
 
+    def renew(self) -> None:
+        """Compare again each busy project whose mark ends soon, and forget old comparisons."""
+        with self._guard:
+            now, room = self._clock(), _RENEWED_AT_ONCE - len(self._running)
+            for project, began in list(self._compared.items()):
+                if began <= now - 2 * _FRESH:
+                    for known in (self._compared, self._in_a_row, self._renewals):
+                        known.pop(project, None)
+                elif began <= now - _RENEWED and self._may_renew(project, room):
+                    self._renewals[project] -= 1
+                    self._begin(project, now)
+                    room -= 1
+
     def run(self) -> None:
-        """Remove old marks for ever, also those that a killed process has left."""
+        """Renew and remove marks for ever; among them may be those that a killed process has left."""
         while True:
             self._marked.clear()
             try:
@@ -113,12 +135,23 @@ class Freshness:
             except OSError as exc:
                 log.error("Marks in %s can't be removed: %s", self._volume.current, exc)
                 is_left = False
-            with self._guard:
-                old = self._clock() - _FRESH
-                for project in [name for name, began in self._compared.items() if began <= old]:
-                    del self._compared[project]
+            self.renew()
             if is_left or self._marked.wait(_IDLE):
                 time.sleep(_SWEEP_EVERY)
+
+    def _count(self, project: str) -> None:
+        """Count a comparison that a request waits for. The caller holds the guard."""
+        self._in_a_row[project] = self._in_a_row.get(project, 0) + 1
+        if self._in_a_row[project] >= _BUSY:
+            self._renewals[project] = _RENEWALS
+
+    def _may_renew(self, project: str, room: int) -> bool:
+        """Return whether a project is busy, and may be compared now."""
+        return room > 0 and not self._is_away and self._renewals.get(project, 0) > 0 and project not in self._running
+
+    def _begin(self, project: str, now: float) -> None:
+        """Begin a comparison. The caller holds the guard."""
+        self._running[project] = now, self._threads().submit(self._run, project)
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:  # made at the first use, so after a fork
@@ -145,6 +178,9 @@ class Freshness:
                     if self._is_away:
                         log.warning("The bucket answers again.")
                     self._is_away = False
+                else:
+                    self._in_a_row.pop(project, None)
+                    self._renewals.pop(project, None)
         return is_known
 
     def _fails(self, reason: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support import evidence
 
 from ppmctl.index import freshness as freshness_module
 from ppmctl.index.freshness import ROOT, Freshness
@@ -64,6 +65,51 @@ def test_a_comparison_counts_for_less_than_a_second(volume: Volume, bucket: Buck
     now[0] = 100.91
     assert freshness.compare("a")
     assert bucket.asked == ["a", "b", "a"]
+
+
+def test_a_project_that_is_read_all_the_time_is_compared_before_its_mark_ends(volume: Volume, bucket: Bucket) -> None:
+    """Only after three requests in a row had to wait, only for some seconds, and not while the bucket is away."""
+    now = [100.0]
+    freshness = Freshness(volume, bucket.pull, clock=lambda: now[0])
+
+    def later(seconds: float, *, asks: bool) -> list[str]:
+        """Return what is compared some seconds later, with and without a request."""
+        now[0] += seconds
+        before = len(bucket.asked)
+        freshness.renew()
+        if asks:
+            assert freshness.compare("a")
+        evidence.until(lambda: not freshness._running, "the comparison ends")
+        return bucket.asked[before:]
+
+    assert [later(0.95, asks=True) for _ in range(3)] == [["a"]] * 3
+    assert later(0.75, asks=True) == []
+    assert later(0.1, asks=True) == ["a"]
+    assert [later(0.85, asks=False) for _ in range(9)] == [["a"]] * 4 + [[]] * 5
+    assert [later(0.95, asks=True) for _ in range(2)] == [["a"]] * 2
+    assert later(0.85, asks=False) == [], "two requests do not show that it is read all the time"
+    assert later(0.1, asks=True) == ["a"]
+    bucket.does = away
+    assert later(0.85, asks=False) == ["a"]
+    assert later(0.01, asks=False) == []
+
+
+def test_renewals_leave_threads_for_requests(volume: Volume, bucket: Bucket) -> None:
+    now, goes_on = [100.0], threading.Event()
+    freshness = Freshness(volume, bucket.pull, clock=lambda: now[0])
+    names = [f"p{number}" for number in range(20)]
+    for _ in range(3):
+        now[0] += 0.95
+        assert all(map(freshness.compare, names))
+    bucket.asked.clear()
+    bucket.does = lambda _project: goes_on.wait(10)
+    now[0] += 0.85
+    freshness.renew()
+    assert len(freshness._running) == 8
+    freshness.renew()
+    assert len(freshness._running) == 8
+    goes_on.set()
+    assert freshness.compare("p19")
 
 
 def test_requests_at_the_same_time_share_one_comparison(volume: Volume, bucket: Bucket) -> None:
