@@ -49,13 +49,17 @@ class ArchiveBudget:
     def count_member(self, name: str) -> None:
         """Count a member of the archive, and check its path: below the root, and not too long."""
         self._members += 1
-        if self._members > MAX_MEMBERS:
-            raise InvalidDistribution(f"it has more than {MAX_MEMBERS} members.")
+        self.require_members(self._members)
         if len(name.encode(errors="surrogatepass")) > MAX_PATH or name.count("/") > MAX_DEPTH:
             limits = f"{MAX_PATH} bytes and {MAX_DEPTH} folders"
             raise InvalidDistribution(f"the path of its member {shown(name)} is longer than {limits}.")
         if leaves_root(name):
             raise InvalidDistribution(f"its member {shown(name)} would leave the folder that it is unpacked into.")
+
+    def require_members(self, count: int) -> None:
+        """Raise InvalidDistribution if the archive has so many members, or says so."""
+        if count > MAX_MEMBERS:
+            raise InvalidDistribution(f"it has more than {MAX_MEMBERS} members.")
 
     def require_folders(self, count: int) -> None:
         """Raise InvalidDistribution if the members of the archive are in that many different folders."""

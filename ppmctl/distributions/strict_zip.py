@@ -43,6 +43,7 @@ class StrictZip:
         self._window, self._window_start = b"", 0
         self._budget = ArchiveBudget(self._size)
         count, start, length = self._find_directory()
+        self._budget.require_members(count)  # before the memory for all of them is taken
         directory = list(zip_records.parse_directory(self._at(start, length), count))
         self._require_names(directory)
         self._budget.require_size(sum(member.size for member in directory))
