@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,9 @@ from ppmctl.errors import EXIT_FAILED, Interrupted, PpmError, UsageError
 from ppmctl.publishing.plan import Plan
 from ppmctl.publishing.publish import Report, Request
 from ppmctl.publishing.publish import publish as run
-from ppmctl.publishing.release_state import ReleaseOptions
+
+if TYPE_CHECKING:
+    from ppmctl.publishing.release_state import ReleaseOptions
 
 
 @click.command()
@@ -77,13 +79,8 @@ def publish(
     report = Report()
     request: Request | None = None
     try:
-        request = _request(
-            index,
-            credential_file,
-            paths=paths or (Path(),),
-            release=ReleaseOptions(bump=bump, changelog=changelog, tag=tag) if bump or changelog or tag else None,
-            **how,
-        )
+        release = _release(bump=bump, changelog=changelog, tag=tag) if bump or changelog or tag else None
+        request = _request(index, credential_file, paths=paths or (Path(),), release=release, **how)
         for outcome in run(request, report, agree=lambda plan: _agree(plan, yes=yes)):
             if not as_json:
                 output.data(f"{outcome.state:9}  {outcome.file.filename}  {outcome.sha256}")
@@ -99,6 +96,12 @@ def publish(
     if report.push:
         output.say(f"To push it: {report.push}")
     return EXIT_FAILED if any(outcome.state == "conflict" for outcome in report.outcomes) else 0
+
+
+def _release(**options: Any) -> ReleaseOptions:
+    from ppmctl.publishing.release_state import ReleaseOptions
+
+    return ReleaseOptions(**options)
 
 
 def _request(index: str | None, credential_file: Path | None, **how: Any) -> Request:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from ppmctl.client.http import Answer, Transport, absolute, failed
@@ -13,6 +12,9 @@ from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.distributions.names import is_name
 from ppmctl.distributions.project_page import ProjectPage
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
+
+if TYPE_CHECKING:
+    from ppmctl.client.html_page import PageReader
 
 # The header that pip sends, so every index can answer it.
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html; q=0.1, text/html; q=0.01"
@@ -169,8 +171,10 @@ def _html_file(anchor: dict[str, str], base: str) -> dict[str, Any]:
     }
 
 
-def _read_html(body: bytes, url: str) -> _PageReader:
-    reader = _PageReader()
+def _read_html(body: bytes, url: str) -> PageReader:
+    from ppmctl.client.html_page import PageReader  # with html.parser, which pages in JSON don't need
+
+    reader = PageReader()
     try:
         reader.feed(body.decode("utf-8", "replace"))
         reader.close()
@@ -178,25 +182,6 @@ def _read_html(body: bytes, url: str) -> _PageReader:
         raise PpmError(f"{url} is not a page in HTML: {one_line(exc)}.") from exc
     _check_version(reader.meta.get("pypi:repository-version", "1.0"), url)
     return reader
-
-
-class _PageReader(HTMLParser):
-    """Collects the links, the meta elements and the base of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.anchors: list[dict[str, str]] = []
-        self.meta: dict[str, str] = {}
-        self.base = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        if tag == "a":
-            self.anchors.append(attributes)
-        elif tag == "meta" and "name" in attributes:
-            self.meta[attributes["name"]] = attributes.get("content", "")
-        elif tag == "base":
-            self.base = attributes.get("href", "")
 
 
 def _check_version(version: str, url: str) -> None:

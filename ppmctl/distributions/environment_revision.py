@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from ppmctl.distributions import lock as locks
 from ppmctl.distributions.shareable import requirement
 from ppmctl.errors import UsageError
 
@@ -62,6 +61,8 @@ class Revision:
         if ordered(self.requirements) != self.requirements:
             raise UsageError("The requirements of a revision are sorted, and each is there once.")
         if self.lock is not None:
+            from ppmctl.distributions import lock as locks
+
             locks.read(self.lock)
 
     @property
@@ -149,6 +150,8 @@ def rendered(revision: Revision, number: int | None = None) -> dict[str, bytes]:
     if revision.lock is not None:
         contents[LOCK] = head + revision.lock
     if revision.lock is not None and number > 1:
+        from ppmctl.distributions import lock as locks
+
         pinned = locks.read(revision.lock)
         contents[CONSTRAINTS] = head + _lines(filter(None, (pin.constraint for pin in pinned.pins)))
         contents[LOCKED] = head + _lines(pinned.lines())

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ppmctl.distributions import budget, environment_wheel
+from ppmctl.distributions import budget
 from ppmctl.distributions.distribution import Dist, kind_of, parse_filename
 from ppmctl.distributions.environment_revision import RevisionHead
 from ppmctl.distributions.metadata_rules import Fault
@@ -71,6 +71,8 @@ def inspect(path: Path, filename: str, *, old: bool = False, wait: float | None 
         raise OSError(answer["errno"], answer["strerror"], str(path))
     revision = RevisionHead(**answer["revision"]) if answer["revision"] else None
     if revision is not None:
+        from ppmctl.distributions import environment_wheel
+
         environment_wheel.remember_as_checked(path)
     return Dist(
         name=parse_filename(filename, project=answer["project"]),

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ppmctl.distributions import budget, distribution, environment_wheel
+from ppmctl.distributions import budget, distribution
 from ppmctl.distributions.environment_revision import environment_of
 from ppmctl.errors import InvalidDistribution
 
@@ -73,6 +73,8 @@ def _answer(path: Path, filename: str, *, old: bool) -> dict[str, Any]:
             "notes": dist.notes,
         }
         if environment_of(dist.name.project) is not None:
+            from ppmctl.distributions import environment_wheel
+
             values["revision"] = asdict(environment_wheel.check(dist.name, path, old=old))
     except InvalidDistribution as exc:
         return {"invalid": _short(exc.message)}

@@ -14,7 +14,6 @@ from ppmctl import events
 from ppmctl.client.credential import SECRET_VARIABLES
 from ppmctl.errors import PpmError, UsageError
 from ppmctl.files import access_hint
-from ppmctl.publishing import build_hints, project_version
 
 TIMEOUT = 2 * 3600  # seconds; compiled packages can take long
 _NO_DATE = "1580601600"  # 2020-02-02, the default of hatchling
@@ -52,6 +51,8 @@ def is_source_tree(path: Path) -> bool:
             f"{path.resolve()} has neither a pyproject.toml nor a setup.py, so there is nothing to build.",
             hint="Give the folder of a project, or files that are built already: ppmctl publish dist/*",
         )
+    from ppmctl.publishing import project_version
+
     if not project_version.is_project(path):
         raise UsageError(
             f"{path.resolve()} is not a project: its pyproject.toml has only settings of tools.",
@@ -88,6 +89,8 @@ def build(source: Path, into: Path, *, shown: Path | None = None, date: str = ""
                 stderr=output,
             )
         except subprocess.CalledProcessError as exc:
+            from ppmctl.publishing import build_hints
+
             text = _end(output)
             missing, hint = build_hints.find(text) or ("", f"To see the whole output: python -m build {shown}")
             without = f" without {missing}" if missing else ""

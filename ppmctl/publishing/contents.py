@@ -16,13 +16,15 @@ from glob import escape
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ppmctl.distributions import archive
 from ppmctl.distributions.distribution import Filename, InvalidDistribution, one_line
 from ppmctl.errors import PpmError, some
 from ppmctl.publishing import secret_patterns
-from ppmctl.publishing.git import Tracking
+
+if TYPE_CHECKING:
+    from ppmctl.publishing.git import Tracking
 
 READ = 1 << 20  # bytes of each member; secrets are in small files
 BIG = 10 << 20  # bytes, of a file that git does not track

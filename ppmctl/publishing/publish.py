@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ppmctl import events
 from ppmctl.client import identity
@@ -20,16 +21,19 @@ from ppmctl.client.http import TEMPORARY, Answer, Transport
 from ppmctl.client.index_url import Address
 from ppmctl.client.retry import Retries
 from ppmctl.client.simple_api import Index
+from ppmctl.distributions import inspection
 from ppmctl.distributions.distribution import normalise, parse_filename
 from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import PpmError, UsageError, some
-from ppmctl.publishing import project_version, public_names, release_flow, same_content, upload
+from ppmctl.publishing import same_content, upload
 from ppmctl.publishing.check import LocalFile
 from ppmctl.publishing.plan import Plan, Step, compare
-from ppmctl.publishing.release_flow import Release
-from ppmctl.publishing.release_state import ReleaseOptions
 from ppmctl.publishing.upload_loop import carry_out
 from ppmctl.publishing.workspace import select, workspace
+
+if TYPE_CHECKING:  # what only a release needs is imported for one
+    from ppmctl.publishing.release_flow import Release
+    from ppmctl.publishing.release_state import ReleaseOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,8 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
     nothing was sent yet, a release's changes in the project are undone.
     """
     address, is_dry = request.address, request.dry_run
+    if any(map(os.path.isfile, request.paths)):
+        inspection.start(threads=1)  # while this process imports the libraries of HTTP
     how = {"clean": request.clean, "skip_build": request.skip_build, "allowed": request.allowed, "host": address.host}
     with (
         workspace(**how) as work,
@@ -100,7 +106,7 @@ def publish(request: Request, report: Report, *, agree: Agree = lambda _plan: No
                 release.apply()
             files = _files(work.collect(paths), release)
             report.plan = plan = same_content.accept_rebuilt(compare(files, index), Source(transport))
-            for line in (*public_names.warnings(plan.missing, address, transport), *_second_builds(plan)):
+            for line in (*_public_names(plan, address, transport), *_second_builds(plan)):
                 events.note(line)
             if plan.new and (request.credential is not None or not is_dry):
                 identity.may_publish(address, transport, sorted({step.file.project for step in plan.new}))
@@ -126,6 +132,8 @@ def _begin(request: Request, index: Index) -> Release | None:
     options = request.release
     if options is None:
         return None
+    from ppmctl.publishing import project_version, release_flow
+
     if len(request.paths) != 1 or not request.paths[0].is_dir():
         raise UsageError("--bump, --changelog and --tag are about one project: give its folder, or nothing.")
     if request.skip_build and (options.bump or options.changelog):
@@ -151,6 +159,10 @@ def _begin(request: Request, index: Index) -> Release | None:
 
 def _try_index(projects: Sequence[Path], index: Index, transport: Transport, *, is_dry: bool) -> None:
     """Ask the index before a build, which can take long; raise if it or its answer would fail the publish."""
+    if not projects:
+        return
+    from ppmctl.publishing import project_version
+
     for folder in projects:
         name = normalise(project_version.name(folder))
         names = [name] if is_normalised(name) else []
@@ -175,6 +187,14 @@ def _files(files: tuple[LocalFile, ...], release: Release | None) -> tuple[Local
                 hint="Nothing was uploaded. Check where the build takes its version from.",
             )
     return files
+
+
+def _public_names(plan: Plan, address: Address, transport: Transport) -> list[str]:
+    if not plan.missing:
+        return []
+    from ppmctl.publishing import public_names
+
+    return public_names.warnings(plan.missing, address, transport)
 
 
 def _second_builds(plan: Plan) -> Iterator[str]:

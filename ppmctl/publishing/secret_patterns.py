@@ -30,27 +30,24 @@ _KEY = (
     rb"(?P<body>(?:[A-Za-z0-9+/=]|\s|\\[rn]){64})"
 )
 # The form of each secret, with a text that every such secret has: a search for that text is fast. `body` is random.
-_SECRETS = tuple(
-    (what, mark, re.compile(pattern))
-    for what, mark, pattern in (
-        ("a private key", b"PRIVATE KEY", _KEY),
-        ("a token of a ppm index", b"ppm_", rb"\bppm_(?P<body>[A-Za-z0-9_-]{43}|join_[A-Za-z0-9_-]{32})(?![\w-])"),
-        ("a PyPI token", b"pypi-AgE", rb"\bpypi-AgE(?P<body>[A-Za-z0-9_-]{50,})"),
-        ("a GitHub token", b"gh", rb"\bgh[pousr]_(?P<body>[A-Za-z0-9]{36,})\b"),
-        ("a GitHub token", b"github_pat_", rb"\bgithub_pat_(?P<body>[A-Za-z0-9_]{40,})\b"),
-        ("a GitLab token", b"glpat-", rb"\bglpat-(?P<body>[A-Za-z0-9_-]{20,})"),
-        ("an npm token", b"npm_", rb"\bnpm_(?P<body>[A-Za-z0-9]{36})\b"),
-        ("an npm token", b"_authToken", rb"_authToken\s*=\s*(?P<body>[A-Za-z0-9_-]{20,})"),
-        ("a Slack token", b"xox", rb"\bxox[abprs]-[0-9]{8,}-(?P<body>[A-Za-z0-9-]{20,})"),
-        ("a Stripe key", b"_live_", rb"\b[sr]k_live_(?P<body>[A-Za-z0-9]{24,})\b"),
-        ("an Anthropic key", b"sk-ant-", rb"\bsk-ant-[a-z]+[0-9]{2}-(?P<body>[A-Za-z0-9_-]{60,})"),
-        ("an OpenAI key", b"T3BlbkFJ", rb"\bsk-(?P<body>[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,})"),
-        (
-            "an AWS secret key",
-            b"aws_secret",
-            rb"aws_secret_access_key[\"']?\s*[=:]\s*[\"']?(?P<body>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])",
-        ),
-    )
+_SECRETS = (
+    ("a private key", b"PRIVATE KEY", _KEY),
+    ("a token of a ppm index", b"ppm_", rb"\bppm_(?P<body>[A-Za-z0-9_-]{43}|join_[A-Za-z0-9_-]{32})(?![\w-])"),
+    ("a PyPI token", b"pypi-AgE", rb"\bpypi-AgE(?P<body>[A-Za-z0-9_-]{50,})"),
+    ("a GitHub token", b"gh", rb"\bgh[pousr]_(?P<body>[A-Za-z0-9]{36,})\b"),
+    ("a GitHub token", b"github_pat_", rb"\bgithub_pat_(?P<body>[A-Za-z0-9_]{40,})\b"),
+    ("a GitLab token", b"glpat-", rb"\bglpat-(?P<body>[A-Za-z0-9_-]{20,})"),
+    ("an npm token", b"npm_", rb"\bnpm_(?P<body>[A-Za-z0-9]{36})\b"),
+    ("an npm token", b"_authToken", rb"_authToken\s*=\s*(?P<body>[A-Za-z0-9_-]{20,})"),
+    ("a Slack token", b"xox", rb"\bxox[abprs]-[0-9]{8,}-(?P<body>[A-Za-z0-9-]{20,})"),
+    ("a Stripe key", b"_live_", rb"\b[sr]k_live_(?P<body>[A-Za-z0-9]{24,})\b"),
+    ("an Anthropic key", b"sk-ant-", rb"\bsk-ant-[a-z]+[0-9]{2}-(?P<body>[A-Za-z0-9_-]{60,})"),
+    ("an OpenAI key", b"T3BlbkFJ", rb"\bsk-(?P<body>[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,})"),
+    (
+        "an AWS secret key",
+        b"aws_secret",
+        rb"aws_secret_access_key[\"']?\s*[=:]\s*[\"']?(?P<body>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])",
+    ),
 )
 
 
@@ -71,7 +68,7 @@ def leftover(member: str) -> str:
 def secret(content: bytes) -> str:
     """Return which secret a text has, and in which line; "" if no known one is in it."""
     for what, mark, pattern in _SECRETS:
-        for match in pattern.finditer(content) if mark in content else ():
+        for match in re.finditer(pattern, content) if mark in content else ():
             if _is_random(match["body"]):
                 line = content.count(b"\n", 0, match.start()) + 1
                 return f"{what}, line {line}"

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ppmctl import events, regular_file
 from ppmctl.errors import PpmError, UsageError, some
-from ppmctl.publishing import build, contents, existing_dist, git, project_version, source_copy
+from ppmctl.publishing import build, contents
 from ppmctl.publishing.check import LocalFile, check, require_uploadable
+
+if TYPE_CHECKING:  # what only source trees need is imported for them
+    from ppmctl.publishing import git
 
 # The folder for built files, where they stay if they could not be uploaded; by default a temporary one.
 VARIABLE = "PPMCTL_BUILDS"
@@ -74,15 +77,21 @@ class Workspace:
         if selection.trees:
             collected.require_publishable()  # a build can take long
         for path in selection.trees:
-            with ExitStack() as stack:
-                source = self._source(path, stack)
-                made = self._make(source, shown=path)
-                tracking = self._from_git(source, git.tracking)
-                collected.backend = collected.backend or _backend(path)
-                for each in made:
-                    self._add(collected, each, source=source, tracking=tracking)
+            self._add_built(collected, path)
         collected.require_publishable()
         return tuple(collected.files.values())
+
+    def _add_built(self, collected: _Collected, path: Path) -> None:
+        """Build a source tree, check its files, and add them to `collected`."""
+        from ppmctl.publishing import git
+
+        with ExitStack() as stack:
+            source = self._source(path, stack)
+            made = self._make(source, shown=path)
+            tracking = self._from_git(source, git.tracking)
+            collected.backend = collected.backend or _backend(path)
+            for each in made:
+                self._add(collected, each, source=source, tracking=tracking)
 
     def _add(
         self, collected: _Collected, path: Path, *, source: Path | None = None, tracking: git.Tracking | None = None
@@ -93,6 +102,8 @@ class Workspace:
             file = check(path, is_own=is_own)
             require_uploadable(file, self.host)
             if source is not None:
+                from ppmctl.publishing import project_version
+
                 project_version.require_written(source, file.dist.name)
             packed = contents.members(file.path)
             findings = contents.examine(
@@ -128,6 +139,8 @@ class Workspace:
         """Return the folder that the source tree at `path` is built in; a copy exists until `stack` is closed."""
         if self.skip_build or not (self.clean or self.prepare):
             return path
+        from ppmctl.publishing import source_copy
+
         copies = stack.enter_context(tempfile.TemporaryDirectory(prefix="ppmctl-copy-"))
         copy = source_copy.copy(path, Path(copies))
         if self.prepare:
@@ -135,6 +148,8 @@ class Workspace:
         return copy
 
     def _make(self, source: Path, *, shown: Path) -> tuple[Path, ...]:
+        from ppmctl.publishing import existing_dist, git
+
         if self.skip_build:
             return existing_dist.find(source)
         into = self.folder / str(len(self.built))

@@ -119,6 +119,18 @@ def test_help_loads_nothing_slow() -> None:
     assert done.stderr == "[]\n"
 
 
+def test_a_publish_of_files_loads_nothing_of_builds_and_releases() -> None:
+    """Nor what only pages in HTML and revisions of environments need, here or in the process that inspects a file."""
+    probe = (
+        "import sys, ppmctl.cli.publish, ppmctl.distributions.inspector;"
+        "names = ('build_hints', 'changelog', 'git', 'project_version', 'public_names', 'release_flow');"
+        "slow = {'html.parser', 'ppmctl.distributions.lock', *map('ppmctl.publishing.'.__add__, names)};"
+        "sys.exit(sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "[]\n"
+
+
 WITHOUT_A_SERVER = """
 import json, sys
 for name in ("bcrypt", "gunicorn", "passlib", "pypiserver", "werkzeug"):
