@@ -3,7 +3,8 @@
 That is without options; it writes docs/performance.md and a picture. With --files: ppm and pypiserver at several
 sizes of the index. With --nginx: the deployed nginx, and one with a minimal configuration. With --refusals: wrong
 credentials. With --search: the search index, in ms. With --pages: the web pages. With --downloads: counting logs of
-requests. With --bucket: nodes on a bucket, and a server without one.
+requests. With --bucket: nodes on a bucket, and a server without one. With --inspection: uploads that a child process
+reads, and that the server reads itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 # they import tests/support
-from bench import beside, buckets, downloads, measures, pages, refusals, report, search, subjects, web
+from bench import beside, buckets, downloads, inspection, measures, pages, refusals, report, search, subjects, web
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--search", action="store_true", help="measure the search index")
     parser.add_argument("--pages", action="store_true", help="measure the web pages")
     parser.add_argument("--downloads", type=int, default=0, metavar="LINES", help="measure counting a log of LINES")
+    parser.add_argument("--inspection", action="store_true", help="measure what the inspection of uploads costs")
     parser.add_argument("--bucket", type=float, metavar="MS", help="measure nodes on a bucket with a latency of MS")
     parser.add_argument("--credentials", type=int, default=0, help="with --nginx: further credentials")
     parser.add_argument(
@@ -98,6 +100,9 @@ def _part(chosen: argparse.Namespace) -> None:
     if chosen.bucket is not None:
         chosen.files = []
         rounds = buckets.compare(latency=chosen.bucket / 1000, rounds=chosen.rounds, requests_each=chosen.requests)
+    if chosen.inspection:
+        chosen.files = []
+        rounds = inspection.compare(rounds=chosen.rounds, requests_each=chosen.requests)
     for files in chosen.files:
         if chosen.search:
             rounds += search.measure(files, rounds=chosen.rounds, requests_each=chosen.requests)

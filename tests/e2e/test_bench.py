@@ -65,6 +65,16 @@ def test_nodes_on_a_bucket(tmp_path: Path) -> None:
     )
 
 
+def test_uploads_with_and_without_the_inspecting_child(tmp_path: Path) -> None:
+    """Both sizes have every figure."""
+    arguments = ["--inspection", "--rounds", "1", "--requests", "16", "--json", str(tmp_path / "out.json")]
+    command = [sys.executable, "-m", "bench", *arguments]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    rounds = json.loads((tmp_path / "out.json").read_text())["rounds"]
+    assert [row["subject"] for row in rounds] == ["a wheel of 1 KB", "a wheel of 1 MB"]
+    assert all(row[f"ratio, {what}"] > 0 for row in rounds for what in ("one client", "8 clients", "processor time"))
+
+
 def test_one_index_of_those_beside_each_other() -> None:
     """A run with a name measures every workload on a server that keeps all promises, and writes no document."""
     document = (ROOT / "docs" / "performance.md").read_bytes()
