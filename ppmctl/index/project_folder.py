@@ -26,7 +26,8 @@ MAX_SUMMARY = 500  # characters
 ADOPT, DROP, REBUILD = "adopt", "drop", "rebuild"
 NOBODY = frozenset({ADOPT, DROP, REBUILD})
 
-_CACHED_RECORDS = 100_000
+_CACHED_RECORDS = 10_000  # 13 MB
+_CACHED_VERSIONS = 100_000
 
 
 class BrokenRecord(PpmError):
@@ -148,10 +149,11 @@ def distribution_of(name: str) -> str:
     return name.removesuffix(suffix)
 
 
-def read(volume: Volume, project: str) -> Folder | None:
+def read(volume: Volume, project: str, *, remember: bool = True) -> Folder | None:
     """Return a project's folder, its files sorted by version and filename; None if the folder does not exist.
 
-    In the cache of a bucket a file exists if its record does.
+    In the cache of a bucket a file exists if its record does. With `remember` its records stay in memory;
+    whoever reads all projects does without.
     """
     path = str(volume.project(project))
     names = served_names(volume, project)
@@ -163,7 +165,7 @@ def read(volume: Volume, project: str) -> Folder | None:
         if name.endswith(SIDE_FILES) or name + TOMBSTONE in names:
             continue
         try:
-            record = _read_record(f"{path}/{name}{RECORD}")
+            record = _read_record(f"{path}/{name}{RECORD}", remember=remember)
         except (FileNotFoundError, BrokenRecord):
             unrecorded.append(name)
             continue
@@ -213,11 +215,11 @@ def read_record(volume: Volume, project: str, filename: str) -> Record:
     return _read_record(str(volume.side_file(project, filename, RECORD)))
 
 
-def _read_record(path: str) -> Record:
-    return _record(path, files.identity(path))
+def _read_record(path: str, *, remember: bool = True) -> Record:
+    return _record(path, files.identity(path)) if remember else _record.__wrapped__(path, None)
 
 
-@lru_cache(maxsize=_CACHED_RECORDS)
+@lru_cache(maxsize=_CACHED_VERSIONS)
 def _version(text: str) -> Version:
     return Version(text)
 

@@ -178,11 +178,12 @@ class SearchIndex:
     def _write(self, connection: sqlite3.Connection, projects: Collection[str]) -> None:
         """Read projects and write their rows. Raise the last OSError at the end, after all others are written."""
         names, failure = list(projects), None
+        remember = len(names) <= _AT_ONCE  # those of many projects would fill the memory
         for begin in range(0, len(names), _AT_ONCE):
             with one_step(connection):  # others change no row after the folder was read here
                 for name in names[begin : begin + _AT_ONCE]:
                     try:
-                        _replace(connection, name, search_row.read(self._store, name))
+                        _replace(connection, name, search_row.read(self._store, name, remember=remember))
                     except OSError as exc:
                         failure = exc
         if failure is not None:

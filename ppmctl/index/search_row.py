@@ -51,11 +51,14 @@ class Row:
     description: str
 
 
-def read(store: Store, project: str) -> Row | None:
-    """Return the row of a project; None if it does not exist, or if its status is damaged."""
+def read(store: Store, project: str, *, remember: bool = True) -> Row | None:
+    """Return the row of a project; None if it does not exist, or if its status is damaged.
+
+    `remember` is as in `project_folder.read`.
+    """
     shown = serial(store.volume, project)  # before its files: a change meanwhile makes a later serial
     try:
-        content = project_folder.read(store.volume, project)
+        content = project_folder.read(store.volume, project, remember=remember)
     except PpmError:  # which `index check` reports
         return None
     if content is None:

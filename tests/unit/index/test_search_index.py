@@ -259,6 +259,16 @@ def test_quarantined_projects_and_those_without_files_have_only_their_names(fill
     assert found(filled, "ships") == ["acme-core"]
 
 
+def test_making_the_index_keeps_no_records_in_memory(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of 10,000 files have 13 MB, which an idle server would keep."""
+    project_folder._record.cache_clear()
+    monkeypatch.setattr(search_index, "_AT_ONCE", 2)
+    SearchIndex(filled).rebuild()
+    assert project_folder._record.cache_info().currsize == 0
+    SearchIndex(filled).update("sails")
+    assert project_folder._record.cache_info().currsize == 1
+
+
 def test_texts_are_cut_and_can_be_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a pair of surrogates, a NUL, and what is longer than the limit."""
     texts = {"summary": "\ud800 \0 odd", "keywords": ["k" * 2000], "description": "first " + "x " * 40_000 + "last"}
@@ -327,8 +337,8 @@ def test_a_change_while_a_project_is_read_is_found_later(filled: Store, monkeypa
     original = project_folder.read
     changes = iter([wheel("sails", "2.0", summary="Linen")])
 
-    def read(volume: Volume, project: str) -> object:
-        content = original(volume, project)
+    def read(volume: Volume, project: str, **how: bool) -> object:
+        content = original(volume, project, **how)
         for made in changes:
             put(filled, made)
         return content
@@ -349,10 +359,10 @@ def test_a_project_that_can_t_be_read_does_not_stop_the_others(
         put(filled, wheel(name))
     original = search_row.read
 
-    def read(volume: object, project: str) -> object:
+    def read(volume: object, project: str, **how: bool) -> object:
         if project == "rope":
             raise PermissionError(13, "Permission denied", project)
-        return original(volume, project)  # type: ignore[arg-type] # passed on
+        return original(volume, project, **how)  # type: ignore[arg-type] # passed on
 
     with monkeypatch.context() as broken:
         broken.setattr(search_row, "read", read)
@@ -518,9 +528,9 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_index_as_it_was(fil
 def test_the_old_index_is_read_until_the_new_one_is_whole(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     original, seen = search_row.read, []
 
-    def read(volume: object, project: str) -> object:
+    def read(volume: object, project: str, **how: bool) -> object:
         seen.append(found(filled, "sails"))
-        return original(volume, project)  # type: ignore[arg-type] # passed on
+        return original(volume, project, **how)  # type: ignore[arg-type] # passed on
 
     with monkeypatch.context() as watched:
         watched.setattr(search_row, "read", read)
