@@ -298,11 +298,14 @@ def front_mutate(data: bytes, most: int, seed: int) -> bytes:
 
 
 def front_seeds() -> Iterator[bytes]:
-    for order in ("", "!public\n", *(f"!{name}\n" for name in CHANGES)):
-        for path in _PATHS:
-            yield f"{order}GET {path} HTTP/1.1\r\nHost: index.test\r\nAs: reader\r\n\r\n".encode()
+    def request(order: str, path: str, *lines: str) -> bytes:
+        return "\r\n".join([f"{order}GET {path} HTTP/1.1", "Host: index.test", *lines, "", ""]).encode()
+
+    for number, path in enumerate(_PATHS):
+        yield request("!public\n" if number % 3 == 0 else "", path, ("As: reader", "As: limited")[number % 2])
+    for name in CHANGES:
+        yield request(f"!{name}\n", "/simple/x/", "As: reader")
+        yield request(f"!{name}\n", f"/packages/x/{FILE}", "As: token")
     for line in _LINES:
-        for path in ("/simple/x/", f"/packages/x/{FILE}"):
-            yield f"GET {path} HTTP/1.1\r\nHost: index.test\r\nAs: admin\r\n{line}\r\n\r\n".encode()
-    for path in _PATHS:
-        yield f"GET {path} HTTP/1.1\r\nHost: index.test\r\nAs: limited\r\nAccept: {_PIP}\r\n\r\n".encode()
+        yield request("", "/simple/x/", "As: admin", line)
+    yield request("", "/simple/x/", "As: reader", f"Accept: {_PIP}", "Accept-Encoding: gzip", "User-Agent: pip/26.2")
