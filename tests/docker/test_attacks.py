@@ -12,13 +12,14 @@ from support.raw import Target
 from support.secured import Secured
 
 WHEEL = wheels.wheel("attacked", "1.0")
+WITHIN = 200  # seconds for slow clients, which would hold a connection as long as they want
 PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
-LARGE = {"traversal", "strangers", "poison", "web pages"}
+LARGE = {"traversal", "strangers", "limited", "poison", "web pages"}
 HIDDEN = "head -qn 3 $(find credentials -type f) audit.jsonl packages/attacked/.status packages/attacked/*.upload"
 
 
-@pytest.fixture(params=["composed", "secured"])
-def attacked(request: pytest.FixtureRequest) -> Iterator[Composed]:
+@pytest.fixture(scope="module", params=["composed", "secured"])
+def attacked_index(request: pytest.FixtureRequest) -> Iterator[tuple[Composed, tuple[str, str]]]:
     """Publish a project with all kinds of side files, and plant files in every folder of the volume.
 
     The deployment is that of compose.yml, and one with a domain and TLS.
@@ -31,20 +32,18 @@ def attacked(request: pytest.FixtureRequest) -> Iterator[Composed]:
     composed.ppmctl(f"package status {attacks.QUARANTINED_PROJECT} quarantined")
     for command in ("yank attacked 2.0 --reason planted", "remove attacked 3.0 --yes", "status attacked deprecated"):
         composed.ppmctl(f"package {command}")
+    secret = composed.ppmctl("user add limited --role reader --project 'other-*'").split()[-1]
     composed.look("; ".join(f"echo planted in {path} > {path}" for path in PLANTED))
-    yield composed
+    yield composed, ("limited", secret)
+    composed.ppmctl("user remove limited")
     composed.look(f"rm -f {' '.join(PLANTED)}")
 
 
-def test_every_attack_is_refused(attacked: Composed) -> None:
-    """A missing credential always gets a 401, and no secret that an attack sent is in a log.
-
-    Without a domain the index answers under any name, with the same pages. Hosts and containers have the same nginx
-    configuration: tests/nginx sends all rows of the largest groups, and here one row in eleven is enough.
-    """
+def target_of(attacked: Composed, limited: tuple[str, str]) -> Target:
+    """Return the index. Without a domain it answers under any name, with the same pages."""
     secured = attacked if isinstance(attacked, Secured) else None
     hidden = attacked.look(HIDDEN).splitlines()
-    target = Target(
+    return Target(
         address="127.0.0.1",
         name="localhost",
         user=attacked.user,
@@ -57,7 +56,18 @@ def test_every_attack_is_refused(attacked: Composed) -> None:
         ca=secured.ca if secured else None,
         any_name=secured is None,
         never=(*(line.encode() for line in hidden if len(line) > 20), b"root:x:", b"planted in"),
+        limited=limited,
     )
+
+
+def test_every_attack_is_refused(attacked_index: tuple[Composed, tuple[str, str]]) -> None:
+    """A missing credential always gets a 401, and no secret that an attack sent is in a log.
+
+    Hosts and containers have the same nginx configuration: tests/nginx sends all rows of the largest groups, and here
+    one row in eleven is enough.
+    """
+    attacked, limited = attacked_index
+    target = target_of(attacked, limited)
     assert len(target.never) > 5
     rows = [row for number, row in enumerate(attacks.every(target)) if row.group not in LARGE or number % 11 == 0]
     outcomes = attacks.run(target, rows)
@@ -76,3 +86,13 @@ def test_every_attack_is_refused(attacked: Composed) -> None:
             lines = [line for line in logs.splitlines() if secret in line]
             assert not lines, lines[:3]
     assert attacked.compose.logs(WEB).count('"path"') > 500, "there is something that they could be in"
+
+
+@pytest.mark.parametrize("attacked_index", ["secured"], indirect=True)
+def test_slow_clients_are_disconnected(attacked_index: tuple[Composed, tuple[str, str]]) -> None:
+    """Whatever they send. The longest limit is that of an idle connection after an answer, 75 seconds."""
+    attacked, limited = attacked_index
+    outcomes = attacks.slow_clients(target_of(attacked, limited), within=WITHIN)
+    print(attacks.table(outcomes))
+    assert not attacks.wrong(outcomes), attacks.table(attacks.wrong(outcomes))
+    assert attacked.get("/simple/attacked/").status_code == 200

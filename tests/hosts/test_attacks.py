@@ -11,10 +11,11 @@ from support.deployed import Deployed
 from support.raw import Target
 
 WHEEL = wheels.wheel("attacked", "1.0")
+WITHIN = 200  # seconds for slow clients, which would hold a connection as long as they want
 PLANTED = ("drop/.planted", "bodies/0000000001", "packages/attacked/.attacked.tmp", "index/pending/.planted")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def attacked(deployed: Callable[[int], Deployed]) -> Deployed:
     """Publish a project with all kinds of side files, and plant files in every folder of the volume."""
     index = deployed(13)
@@ -30,24 +31,27 @@ def attacked(deployed: Callable[[int], Deployed]) -> Deployed:
     return index
 
 
-def test_every_attack_is_refused(attacked: Deployed) -> None:
-    """A missing credential always gets a 401, and no secret that an attack sent is in a log."""
-    files = "$(find credentials -type f) audit.jsonl packages/attacked/.status packages/attacked/*.upload"
-    hidden = attacked.host.run(f"cd /srv/ppm && head -qn 3 {files}").out
-    target = Target(
+def target_of(attacked: Deployed, *never: bytes, limited: tuple[str, str] | None = None) -> Target:
+    return Target(
         address=attacked.host.address,
         name=attacked.domain,
         user=attacked.user,
         secret=attacked.secret,
         project="attacked",
         file=WHEEL[0],
-        port=443,
-        plain_port=80,
-        has_tls=True,
         ca=attacked.ca,
-        public=False,
-        never=(*(line.encode() for line in hidden.splitlines() if len(line) > 20), b"root:x:", b"planted in"),
+        never=(*never, b"root:x:", b"planted in"),
+        limited=limited,
     )
+
+
+def test_every_attack_is_refused(attacked: Deployed) -> None:
+    """A missing credential always gets a 401, and no secret that an attack sent is in a log."""
+    files = "$(find credentials -type f) audit.jsonl packages/attacked/.status packages/attacked/*.upload"
+    hidden = attacked.host.run(f"cd /srv/ppm && head -qn 3 {files}").out
+    lines = (line.encode() for line in hidden.splitlines() if len(line) > 20)
+    secret = attacked.ppmctl("user add limited --role reader --project 'other-*'").split()[-1]
+    target = target_of(attacked, *lines, limited=("limited", secret))
     try:
         outcomes = attacks.run(target)
         print(attacks.table(outcomes))
@@ -58,6 +62,15 @@ def test_every_attack_is_refused(attacked: Deployed) -> None:
         for secret in attacks.secrets_sent(target):
             assert secret not in logs
     finally:
+        attacked.ppmctl("user remove limited")
         for path in PLANTED:
             with contextlib.suppress(Exception):
                 attacked.host.run(f"rm -f /srv/ppm/{path}")
+
+
+def test_slow_clients_are_disconnected(attacked: Deployed) -> None:
+    """Whatever they send. The longest limit is that of an idle connection after an answer, 75 seconds."""
+    outcomes = attacks.slow_clients(target_of(attacked), within=WITHIN)
+    print(attacks.table(outcomes))
+    assert not attacks.wrong(outcomes), attacks.table(attacks.wrong(outcomes))
+    assert attacked.get("/simple/attacked/").status_code == 200
