@@ -85,6 +85,10 @@ def htpasswd(data: bytes) -> None:
         _check_changes(volume, lines)
 
 
+def _lines(content: bytes) -> list[bytes]:
+    return content.replace(b"\r\n", b"\n").removesuffix(b"\n").removesuffix(b"\r").split(b"\n")
+
+
 def _check_changes(volume: Volume, lines: bytes) -> None:
     known = Credentials(volume)
     read = [parse(line) for line in lines.decode("utf-8", "surrogateescape").split("\n")]
@@ -93,8 +97,8 @@ def _check_changes(volume: Volume, lines: bytes) -> None:
     before = {name for name in names if _lets_in(known, name)}
     accounts.prune(volume)
     kept = volume.htpasswd.read_bytes() + (volume.disabled.read_bytes() if volume.disabled.exists() else b"")
-    kept_lines = kept.replace(b"\r\n", b"\n").split(b"\n")  # they stay as they are if nothing has changed
-    for line in lines.replace(b"\r\n", b"\n").removesuffix(b"\n").removesuffix(b"\r").split(b"\n"):
+    kept_lines = _lines(kept)  # they stay as they are if nothing has changed
+    for line in _lines(lines):
         named = parse(line.decode("utf-8", "surrogateescape")).name
         assert not named or line in kept_lines or lines.count(named.encode("utf-8", "surrogateescape")) > 1
     files = {path: path.read_bytes() for path in volume.credentials.rglob("*") if path.is_file()}
