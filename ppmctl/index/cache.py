@@ -6,6 +6,7 @@ Without a bucket the volume has everything, and nothing here costs a request or 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +47,7 @@ class Cache:
 
     def is_marked(self, project: str) -> bool:
         """Return whether nginx sends pages and files of a project from the disk now."""
-        return self.freshness is not None and self._volume.current_mark(project).exists()
+        return self.freshness is not None and os.path.lexists(self._volume.current_mark(project))
 
     def fetch(self, project: str, name: str) -> Path:
         """Return the path of a project's file or side file, from the bucket if needed.

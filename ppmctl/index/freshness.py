@@ -32,11 +32,8 @@ _IDLE = 1.0  # the same, without a mark
 _LIMIT = 5.0  # seconds that a request waits for the bucket
 _THREADS = 16  # comparisons at the same time
 _QUEUE_LIMIT = 1.0  # seconds that a request waits for the begin of its comparison
-
-# A project that is read all the time is compared again before its mark ends, so that its readers do not wait.
-_BUSY = 3  # comparisons in a row that requests waited for
+# A project that nginx has read since its last comparison is compared again before its mark ends, so nobody waits.
 _RENEWED = 0.8  # seconds after the begin of the last comparison
-_RENEWALS = 5  # before a request has to show that the project is still read
 _RENEWED_AT_ONCE = _THREADS // 2
 
 
@@ -65,8 +62,6 @@ class Freshness:
         self._pool: ThreadPoolExecutor | None = None
         self._compared: dict[str, float] = {}  # when the last comparison of each project began
         self._running: dict[str, tuple[float, Future[bool]]] = {}  # when each was asked for
-        self._in_a_row: dict[str, int] = {}  # comparisons that requests waited for, one soon after the other
-        self._renewals: dict[str, int] = {}  # how many are left for each busy project
         self._is_away = False
         self._marked = threading.Event()
 
@@ -90,41 +85,33 @@ class Freshness:
                 if self._is_away and is_asked and not must_ask:
                     return False
                 if project not in self._running:
-                    self._count(project)
                     self._begin(project, now)
                 began, job = self._running[project]
             if not _result(job, self._limit - (now - min(asked, began)), begins_within=_QUEUE_LIMIT - (now - began)):
                 return False
 
     def sweep(self, *, age: float = _FRESH) -> bool:
-        """Remove the marks of at least this age, in seconds; return whether some are left."""
+        """Remove the marks of at least this age, in seconds; return whether some are left.
+
+        The project of a mark that was used is compared again before. (Without access times, noatime, none was used.)
+        """
         now, is_left = time.time(), False
         try:
             with os.scandir(self._volume.current) as entries:
                 for entry in entries:
                     try:
-                        if 0 <= now - entry.stat(follow_symlinks=False).st_mtime < age:
-                            is_left = True
-                        else:
+                        status = entry.stat(follow_symlinks=False)
+                        if not 0 <= now - status.st_mtime < age:
                             Path(entry.path).unlink()
+                            continue
+                        is_left = True
+                        if now - status.st_mtime >= _RENEWED and status.st_atime_ns > status.st_mtime_ns:
+                            self._renew(entry.name)
                     except FileNotFoundError:
                         continue
         except FileNotFoundError:
             return False
         return is_left
-
-    def renew(self) -> None:
-        """Compare again each busy project whose mark ends soon, and forget old comparisons."""
-        with self._guard:
-            now, room = self._clock(), _RENEWED_AT_ONCE - len(self._running)
-            for project, began in list(self._compared.items()):
-                if began <= now - 2 * _FRESH:
-                    for known in (self._compared, self._in_a_row, self._renewals):
-                        known.pop(project, None)
-                elif began <= now - _RENEWED and self._may_renew(project, room):
-                    self._renewals[project] -= 1
-                    self._begin(project, now)
-                    room -= 1
 
     def run(self) -> None:
         """Renew and remove marks for ever; among them may be those that a killed process has left."""
@@ -135,19 +122,18 @@ class Freshness:
             except OSError as exc:
                 log.error("Marks in %s can't be removed: %s", self._volume.current, exc)
                 is_left = False
-            self.renew()
+            with self._guard:
+                old = self._clock() - _FRESH
+                for project in [name for name, began in self._compared.items() if began <= old]:
+                    del self._compared[project]
             if is_left or self._marked.wait(_IDLE):
                 time.sleep(_SWEEP_EVERY)
 
-    def _count(self, project: str) -> None:
-        """Count a comparison that a request waits for. The caller holds the guard."""
-        self._in_a_row[project] = self._in_a_row.get(project, 0) + 1
-        if self._in_a_row[project] >= _BUSY:
-            self._renewals[project] = _RENEWALS
-
-    def _may_renew(self, project: str, room: int) -> bool:
-        """Return whether a project is busy, and may be compared now."""
-        return room > 0 and not self._is_away and self._renewals.get(project, 0) > 0 and project not in self._running
+    def _renew(self, project: str) -> None:
+        """Begin a comparison that no request waits for, if enough threads are left for those."""
+        with self._guard:
+            if project not in self._running and len(self._running) < _RENEWED_AT_ONCE and not self._is_away:
+                self._begin(project, self._clock())
 
     def _begin(self, project: str, now: float) -> None:
         """Begin a comparison. The caller holds the guard."""
@@ -178,9 +164,6 @@ class Freshness:
                     if self._is_away:
                         log.warning("The bucket answers again.")
                     self._is_away = False
-                else:
-                    self._in_a_row.pop(project, None)
-                    self._renewals.pop(project, None)
         return is_known
 
     def _fails(self, reason: str) -> None:

@@ -114,6 +114,28 @@ def test_one_conditional_read_serves_many_requests(nodes: Nodes) -> None:
     assert len(nodes.asked()) - before <= 3 * (seconds / 0.7 + 2)
 
 
+def test_what_is_read_all_the_time_is_compared_without_a_wait(nodes: Nodes) -> None:
+    """More comparisons than requests that the application answered: nginx did not ask for all of them."""
+    made = wheels.wheel("busy", "1.0")
+    nodes.publish(made)
+    path = f"/packages/busy/{made[0]}"
+    assert nodes.second.get(path).status_code == 200
+
+    def is_renewed() -> bool:
+        before = len(nodes.asked())
+        with nodes.bucket.recording(lambda request: request.node == "second") as recorded:
+            started = time.monotonic()
+            while time.monotonic() - started < 2:
+                assert nodes.second.get(path).status_code == 200
+        compared = [request for request in recorded if request.key == "projects/busy.json"]
+        assert len(compared) <= 2 / 0.7 + 2
+        nodes.second.get("/simple/never-there/")  # a later line than the others
+        until(lambda: any("never-there" in line["path"] for line in nodes.asked()[before:]), "the log is written")
+        return len(compared) > len([line for line in nodes.asked()[before:] if line["path"] == path])
+
+    until(is_renewed, "a comparison that no request waits for")
+
+
 def test_a_file_that_was_removed_elsewhere_is_not_served(nodes: Nodes) -> None:
     made = wheels.wheel("removed-elsewhere", "1.0")
     nodes.publish(made)

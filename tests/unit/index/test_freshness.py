@@ -67,49 +67,70 @@ def test_a_comparison_counts_for_less_than_a_second(volume: Volume, bucket: Buck
     assert bucket.asked == ["a", "b", "a"]
 
 
-def test_a_project_that_is_read_all_the_time_is_compared_before_its_mark_ends(volume: Volume, bucket: Bucket) -> None:
-    """Only after three requests in a row had to wait, only for some seconds, and not while the bucket is away."""
-    now = [100.0]
-    freshness = Freshness(volume, bucket.pull, clock=lambda: now[0])
-
-    def later(seconds: float, *, asks: bool) -> list[str]:
-        """Return what is compared some seconds later, with and without a request."""
-        now[0] += seconds
-        before = len(bucket.asked)
-        freshness.renew()
-        if asks:
-            assert freshness.compare("a")
-        evidence.until(lambda: not freshness._running, "the comparison ends")
-        return bucket.asked[before:]
-
-    assert [later(0.95, asks=True) for _ in range(3)] == [["a"]] * 3
-    assert later(0.75, asks=True) == []
-    assert later(0.1, asks=True) == ["a"]
-    assert [later(0.85, asks=False) for _ in range(9)] == [["a"]] * 4 + [[]] * 5
-    assert [later(0.95, asks=True) for _ in range(2)] == [["a"]] * 2
-    assert later(0.85, asks=False) == [], "two requests do not show that it is read all the time"
-    assert later(0.1, asks=True) == ["a"]
-    bucket.does = away
-    assert later(0.85, asks=False) == ["a"]
-    assert later(0.01, asks=False) == []
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return the time, which stands still."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    return now
 
 
-def test_renewals_leave_threads_for_requests(volume: Volume, bucket: Bucket) -> None:
-    now, goes_on = [100.0], threading.Event()
-    freshness = Freshness(volume, bucket.pull, clock=lambda: now[0])
-    names = [f"p{number}" for number in range(20)]
-    for _ in range(3):
-        now[0] += 0.95
-        assert all(map(freshness.compare, names))
+def mark_of(volume: Volume, project: str, *, since: float, used: float) -> None:
+    """Set the times of a project's mark."""
+    os.utime(volume.current_mark(project), (used, since), follow_symlinks=False)
+
+
+@pytest.mark.parametrize(
+    ("age", "used", "is_away", "is_renewed"),
+    [
+        (0.81, 0.8, False, True),
+        (0.89, 0.8, False, True),
+        (0.85, 0.85, False, False),
+        (0.7, 0.6, False, False),
+        (0.85, 0.8, True, False),
+    ],
+)
+def test_a_project_that_was_read_is_compared_again_before_its_mark_ends(
+    volume: Volume, bucket: Bucket, now: float, age: float, used: float, is_away: bool, is_renewed: bool
+) -> None:
+    freshness = Freshness(volume, bucket.pull)
+    has_page(volume, "a")
+    assert freshness.compare("a")
+    if is_away:
+        bucket.does = away
+        assert not freshness.compare("b")
     bucket.asked.clear()
+    mark_of(volume, "a", since=now - age, used=now - used)
+    assert freshness.sweep()
+    evidence.until(lambda: not freshness._running, "the comparison ends")
+    assert bucket.asked == (["a"] if is_renewed else [])
+    if is_renewed:
+        found = volume.current_mark("a").lstat()
+        assert found.st_mtime == pytest.approx(now, abs=0.001)
+        assert found.st_atime == found.st_mtime, "the next time it has to be used again"
+
+
+def test_a_read_through_a_mark_uses_it(volume: Volume, bucket: Bucket, now: float) -> None:
+    has_page(volume, "a")
+    assert Freshness(volume, bucket.pull).compare("a")
+    mark_of(volume, "a", since=now - 10, used=now - 10)
+    assert (volume.current_mark("a") / "index" / "simple" / "a" / JSON_PAGE).read_text() == "{}"
+    found = volume.current_mark("a").lstat()
+    assert found.st_atime > found.st_mtime
+
+
+def test_renewals_leave_threads_for_requests(volume: Volume, bucket: Bucket, now: float) -> None:
+    goes_on, names = threading.Event(), [f"p{number}" for number in range(20)]
+    freshness = Freshness(volume, bucket.pull)
+    for name in names:
+        has_page(volume, name)
+        assert freshness.compare(name)
     bucket.does = lambda _project: goes_on.wait(10)
-    now[0] += 0.85
-    freshness.renew()
-    assert len(freshness._running) == 8
-    freshness.renew()
+    for name in names:
+        mark_of(volume, name, since=now - 0.85, used=now - 0.1)
+    assert freshness.sweep()
     assert len(freshness._running) == 8
     goes_on.set()
-    assert freshness.compare("p19")
 
 
 def test_requests_at_the_same_time_share_one_comparison(volume: Volume, bucket: Bucket) -> None:
