@@ -146,13 +146,18 @@ def table(rounds: list[dict[str, object]]) -> str:
     lines = ["| | files | " + " | ".join(names) + " |", "| --- | --- |" + " --- |" * len(names)]
     for key in dict.fromkeys((row["subject"], row["files"]) for row in rounds):
         mine = [row for row in rounds if (row["subject"], row["files"]) == key]
-        medians = {name: statistics.median(float(str(row[name])) for row in mine) for name in names}
-        shown = [f"{value:.2f}" if name.startswith("ratio") else _figure(value) for name, value in medians.items()]
+        shown = [_figure(name, [float(str(row[name])) for row in mine if name in row]) for name in names]
         lines.append(f"| {key[0]} | {key[1]:,} | " + " | ".join(shown) + " |")
     return "\n".join(lines)
 
 
-def _figure(value: float) -> str:
+def _figure(name: str, values: list[float]) -> str:
+    """Return the median of a figure, or a dash if it was not measured."""
+    if not values:
+        return "–"
+    value = statistics.median(values)
+    if name.startswith("ratio"):
+        return f"{value:.2f}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 

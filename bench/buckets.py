@@ -20,12 +20,14 @@ from bench.subjects import Subject
 
 NODES = (1, 3)
 SECONDS = 2  # of reads, for each kind in a round
+WARM_UP = 1  # seconds of reads before: a node then knows that the project is read all the time
 
 
 def compare(*, latency: float, rounds: int, requests_each: int) -> list[dict[str, object]]:
     """Return a row for each round and number of nodes; 0 nodes is a server without a bucket.
 
-    The ratios are those to the server without a bucket in the same round.
+    The ratios are those to the server without a bucket in the same round. Reads are of that server and of one node,
+    right after each other, and each comes first in every second round.
     """
     rows: list[dict[str, object]] = []
     tree = debian.tree(13)
@@ -45,15 +47,16 @@ def compare(*, latency: float, rounds: int, requests_each: int) -> list[dict[str
         for each in (alone, nodes[0]):
             _fill(each)
         for number in range(rounds):
-            base: dict[str, float] = {}
-            for count, used in ((0, [alone]), *((count, nodes[:count]) for count in NODES)):
-                measured = _uploads(used, requests_each) | _reads(used[0], paths, script)
-                base = base or measured
-                ratios = {f"ratio of {name}": measured[name] / base[name] for name in base if name.endswith("/s")}
+            used = {0: [alone]} | {count: nodes[:count] for count in NODES}
+            measured = {count: _uploads(each, requests_each) for count, each in used.items()}
+            readers = (0, 1) if number % 2 else (1, 0)
+            for what in ("page", "file"):
+                for count in readers:
+                    measured[count] |= _reads(used[count][0], what, paths, script)
+            for count, found in measured.items():
+                ratios = {f"ratio of {name}": value / measured[0][name] for name, value in found.items()}
                 rows.append(
-                    {"subject": "nodes" if count else "no bucket", "files": count, "round": number}
-                    | measured
-                    | ratios
+                    {"subject": "nodes" if count else "no bucket", "files": count, "round": number} | found | ratios
                 )
     return rows
 
@@ -73,14 +76,12 @@ def _uploads(used: list[Site], requests_each: int) -> measures.Measured:
     }
 
 
-def _reads(site: Site, paths: Mapping[str, Path], script: Path) -> measures.Measured:
+def _reads(site: Site, what: str, paths: Mapping[str, Path], script: Path) -> measures.Measured:
     served = web.Served(name="node", process=site.nginx.pid, port=site.port, paths=paths)
     served.pin()
-    found: measures.Measured = {}
-    for what in ("page", "file"):
-        rate, cost = web.load(served, what, site, script, SECONDS, site.auth)
-        found |= {f"{what}s/s": rate, f"µs a {what}": cost}
-    return found
+    web.load(served, what, site, script, WARM_UP, site.auth)
+    rate, cost = web.load(served, what, site, script, SECONDS, site.auth)
+    return {f"{what}s/s": rate, f"µs a {what}": cost}
 
 
 @contextlib.contextmanager
