@@ -716,7 +716,7 @@ class Load:
         self.did("yank", filename, lambda: self.api("PUT", f"packages/{yanked}/{version}/yank"))
 
     def create_and_revoke(self, number: int) -> None:
-        """Create a token; revoke it at once when its number is odd, else 100 numbers later (a user has 100 at most)."""
+        """Create a token. Revoke it at once if its number is odd, else 100 numbers later: a user has 100 at most."""
         name, old = f"token-{number}", number if number % 2 else number - 100
         rights = {"name": name, "role": "reader"}
         self.did("create", name, lambda: self.api("POST", "tokens", json=rights))
