@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ppmctl.index import discovery
+from ppmctl.server.mirror_api import RPC_PATHS
 from support.attacks.model import METHODS, SPELLINGS, STRAY_SECRET, Attack, status, unauthenticated
 from support.raw import Reply, Target, basic, request
 
@@ -90,7 +91,9 @@ def strangers(target: Target) -> Iterator[Attack]:
                 if who != "no credential" and method not in ("GET", "POST", "TRACE"):
                     continue
                 is_read = method in ("GET", "HEAD")
-                open_to_all = (target.public and (is_read or path == "/RPC2")) or (is_read and path == discovery.PATH)
+                open_to_all = (target.public and (is_read or path in RPC_PATHS)) or (
+                    is_read and path == discovery.PATH
+                )
                 if open_to_all:
                     continue
                 body = ["Content-Length: 0"] if method in ("POST", "PUT", "PATCH", "BREW") else []
