@@ -109,7 +109,8 @@ def test_imported_users_are_not_told_by_time(index: Served) -> None:
         for name in names:
             index.ppmctl(f"user remove {name}")
     imported, unknown = (statistics.median(taken) for taken in times.values())
-    assert 0.5 < imported / unknown < 2, times
+    # without equal times one is more than ten times the other; moments of a busy machine are far from four
+    assert 0.25 < imported / unknown < 4, times
 
 
 def test_a_clock_that_jumps_forward_and_back_disables_nothing(index: Served, publisher: tuple[str, str]) -> None:
