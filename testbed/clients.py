@@ -40,7 +40,8 @@ class Client:
 
     def put(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
         """Write a file that the user owns into an existing folder; a relative path is below the home folder."""
-        owner = int(self.box.run("id -u user").out)
+        users = (line.split(":") for line in self.box.get("/etc/passwd").decode().splitlines())
+        owner = next(int(user[2]) for user in users if user[0] == "user")  # a busy engine may lose a command's output
         self.box.put(path if path.startswith("/") else f"/home/user/{path}", content, mode=mode, owner=owner)
 
     def trust(self, name: str, ca: bytes) -> None:
