@@ -152,8 +152,8 @@ def distribution_of(name: str) -> str:
 def read(volume: Volume, project: str, *, remember: bool = True) -> Folder | None:
     """Return a project's folder, its files sorted by version and filename; None if the folder does not exist.
 
-    In the cache of a bucket a file exists if its record does. With `remember` its records stay in memory;
-    whoever reads all projects does without.
+    In the cache of a bucket a file exists if its record does. With `remember` its records stay in memory:
+    not when all projects are read.
     """
     path = str(volume.project(project))
     names = served_names(volume, project)

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from passlib.hash import bcrypt, ldap_sha1
-from support.evidence import until
 
 from ppmctl.access import htpasswd, secret_lookup
 from ppmctl.access.secret_check import MOST_WAITING, Busy
@@ -72,8 +71,9 @@ def test_only_so_many_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     real = lookup._waiting.acquire
 
     def acquire(**options: bool) -> bool:
+        is_taken = real(**options)
         waiting.release()
-        return real(**options)
+        return is_taken
 
     monkeypatch.setattr(lookup._waiting, "acquire", acquire)
     monkeypatch.setattr(lookup, "_compared", lambda _secret: gate.wait(60) and None)
@@ -81,7 +81,6 @@ def test_only_so_many_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         strangers = [pool.submit(lookup.name_of, htpasswd.new_secret()) for _number in range(MOST_WAITING)]
         for _stranger in strangers:
             assert waiting.acquire(timeout=60)
-        until(lambda: lookup._waiting._value == 0, "all of them wait")  # type: ignore[attr-defined]  # its count is private
         with pytest.raises(Busy):
             lookup.name_of(htpasswd.new_secret())
         assert lookup.name_of(SECRETS["user0"]) == "user0"
