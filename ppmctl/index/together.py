@@ -68,13 +68,14 @@ class Queue:
 def publish(volume: Volume, project: str, waiting: Sequence[Waiting]) -> bool:
     """Publish files in a project's folder; return whether the list of projects may be out of date.
 
-    The caller holds the project's lock, and has repaired it. What can't be published leaves nothing behind.
+    The caller holds the project's lock, and has repaired it. What can't be published leaves nothing behind. All are
+    answered at the end: who is refused for a file that waited too finds it on the page.
     """
     tried, linked, made_project = 0, [], False
+    refused: list[tuple[Waiting, Exception]] = []
     for file in waiting:
         try:
             if change_rules.is_published(volume, file.name, file.sha256):
-                file.is_new.set_result(False)
                 continue
             if not tried:
                 pages.mark(volume, project)
@@ -82,19 +83,21 @@ def publish(volume: Volume, project: str, waiting: Sequence[Waiting]) -> bool:
             made_project |= transaction.commit(volume, file.name, file.path, file.side_files)
             linked.append(file)
         except FileExistsError as exc:
-            _fail([file], _taken(volume, file.name), exc)
+            refused.append((file, _taken(volume, file.name, exc)))
         except Exception as exc:
-            _fail([file], exc)
+            refused.append((file, exc))
     try:
         if linked:
             transaction.sync(volume, project, is_new=made_project)
         if tried and any(file.show for file in waiting):
             _write_pages(volume, project, linked)
     except Exception as exc:
-        _fail(linked, exc)
-    for file in linked:
+        _fail(waiting, exc)  # the others too: what they were refused for may be gone again
+    for file, exc in refused:
+        _fail([file], exc)
+    for file in waiting:
         if not file.is_new.done():
-            file.is_new.set_result(True)
+            file.is_new.set_result(file in linked)
     return made_project or len(linked) < tried  # after a failure too: the list may have been written meanwhile
 
 
@@ -113,16 +116,17 @@ def _write_pages(volume: Volume, project: str, linked: Sequence[Waiting]) -> Non
     pages.unmark(volume, project)
 
 
-def _taken(volume: Volume, name: Filename) -> Refused:
+def _taken(volume: Volume, name: Filename, cause: FileExistsError) -> Refused:
+    # a file system without flock: the record may be this upload's now, so it can't tell whose file it is
+    refused = Refused(409, f"{name.filename} was published by another upload at the same moment")
     if not lookup.has_file(volume, name.project, name.filename):
         path = f"packages/{name.project}/{name.filename}"
-        return Refused(409, f"{path} exists but is not a regular file; ask an administrator")
-    # a file system without flock: the record may be this upload's now, so it can't tell whose file it is
-    return Refused(409, f"{name.filename} was published by another upload at the same moment")
+        refused = Refused(409, f"{path} exists but is not a regular file; ask an administrator")
+    refused.__cause__ = cause
+    return refused
 
 
-def _fail(waiting: Sequence[Waiting], exc: BaseException, cause: BaseException | None = None) -> None:
-    exc.__cause__ = cause or exc.__cause__
+def _fail(waiting: Sequence[Waiting], exc: BaseException) -> None:
     for file in waiting:
         if not file.is_new.done():
             file.is_new.set_exception(exc)

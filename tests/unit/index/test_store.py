@@ -19,7 +19,8 @@ from support.evidence import until
 from ppmctl import exchange, files
 from ppmctl.distributions import distribution
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import change_rules, pages, project_folder, rebuild, transaction
+from ppmctl.index import change_rules, pages, project_folder, rebuild, together, transaction
+from ppmctl.index.layout import Volume
 from ppmctl.index.lookup import NotHere
 from ppmctl.index.recovery import repair
 from ppmctl.index.store import Store
@@ -184,22 +185,22 @@ def test_of_many_concurrent_puts_one_wins(store: Store) -> None:
 
 def put_together(store: Store, several: list[tuple[str, bytes]]) -> list[project_folder.Record | Exception]:
     """Put files of the project x at the same moment: all wait for its lock. Return their outcomes."""
-    outcomes: dict[str, project_folder.Record | Exception] = {}
+    outcomes: dict[int, project_folder.Record | Exception] = {}
 
-    def upload(made: tuple[str, bytes]) -> None:
+    def upload(number: int, made: tuple[str, bytes]) -> None:
         try:
-            outcomes[made[0]] = put(store, made)
-        except (OSError, Refused) as exc:
-            outcomes[made[0]] = exc
+            outcomes[number] = put(store, made)
+        except (OSError, Refused, AssertionError) as exc:
+            outcomes[number] = exc
 
-    threads = [threading.Thread(target=upload, args=(made,)) for made in several]
+    threads = [threading.Thread(target=upload, args=each) for each in enumerate(several)]
     with store.locked("x"):
         for thread in threads:
             thread.start()
         until(lambda: len(store._queue._waiting.get("x", [])) == len(several), "all wait")
     for thread in threads:
         thread.join()
-    return [outcomes[made[0]] for made in several]
+    return [outcomes[number] for number in range(len(several))]
 
 
 def test_files_that_wait_for_a_project_are_published_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +232,39 @@ def test_a_disk_that_is_full_for_the_pages_takes_all_files_back(
     assert [getattr(outcome, "errno", None) for outcome in outcomes] == [errno.ENOSPC] * 4
     assert contents(store) == before
     assert all(isinstance(outcome, project_folder.Record) for outcome in put_together(store, several))
+
+
+def test_files_that_wait_are_answered_when_the_page_lists_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So are the same file again, and others of its name: who is refused reads the page next, to see what is there."""
+    waiting: list[together.Waiting] = []
+    answered: list[bool] = []
+    publish, refresh = together.publish, pages.refresh
+
+    def publish_these(volume: Volume, project: str, files: list[together.Waiting]) -> bool:
+        waiting.extend(files)
+        return publish(volume, project, files)
+
+    def look(volume: Volume, project: str) -> None:
+        answered.extend(file.is_new.done() for file in waiting)
+        refresh(volume, project)
+
+    monkeypatch.setattr(together, "publish", publish_these)
+    monkeypatch.setattr(pages, "refresh", look)
+    made = wheels.wheel("x", "1.0")
+    outcomes = put_together(store, [made, made, wheels.wheel("x", "1.0", files={"x.py": b"other"})])
+    assert answered == [False] * 3
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AssertionError", "Record", "Refused"]
+
+
+def test_a_file_that_is_taken_back_is_an_answer_to_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same file that waited with it was not published either, and another one of its name may be."""
+    made = wheels.wheel("x", "1.0")
+    with monkeypatch.context() as full:
+        full.setattr(files, "replacement", contextlib.contextmanager(fails))
+        outcomes = put_together(store, [made, made, wheels.wheel("x", "1.0", files={"x.py": b"other"})])
+    assert [getattr(outcome, "errno", None) for outcome in outcomes] == [errno.ENOSPC] * 3
 
 
 def test_an_error_of_all_files_that_wait_is_raised_for_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
