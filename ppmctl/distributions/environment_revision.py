@@ -34,8 +34,8 @@ class Revision:
     """A revision of an environment. UsageError is raised for invalid values.
 
     `name` is normalised; `number` counts from 1; `requirements` are PEP 508, as from `ordered`; `base` is
-    the revision that was changed, or None; `change` describes the change in one line; others than the owner may
-    change a `shared` environment too; `lock` is a pylock.toml (PEP 751).
+    the revision that was changed, after a deletion the last one, or None; `change` describes the change in one line;
+    others than the owner may change a `shared` environment too; `lock` is a pylock.toml (PEP 751).
     """
 
     name: str
@@ -82,10 +82,14 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class RevisionHead:
-    """What the index needs of a revision. If it is `shared`, others than the owner may change the environment."""
+    """What the index needs of a revision. If it is `shared`, others than the owner may change the environment.
+
+    `base` is the revision that was changed, or None.
+    """
 
     number: int
     shared: bool
+    base: int | None
 
 
 def normalise(name: str) -> str:

@@ -173,4 +173,4 @@ def check(name: Filename, wheel: Path, *, old: bool = False) -> RevisionHead:
         raise InvalidDistribution(f"{name.filename}: {exc.message}") from exc
     if (revision.name, revision.filename) != (environment, name.filename):
         raise InvalidDistribution(f"{name.filename} has the content of {revision.filename}.")
-    return RevisionHead(number=revision.number, shared=revision.shared)
+    return RevisionHead(number=revision.number, shared=revision.shared, base=revision.base)

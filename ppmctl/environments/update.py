@@ -58,30 +58,39 @@ def latest(remote: Remote, name: str) -> tuple[History, Revision]:
 
 
 def create(
-    remote: Remote, name: str, groups: Groups, *, change: str, shared: bool, lock: str | None = None
+    remote: Remote,
+    name: str,
+    groups: Groups,
+    *,
+    change: str,
+    shared: bool,
+    lock: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Changed:
     """Publish the first revision of an environment, or the next of a deleted one. Raise UsageError if it exists."""
-    number = 0
-    for _ in range(MOST_RACES):
-        history = remote.history(name)
-        if history is not None and history.latest is not None:
+    head = number = 0
+    for races in range(MOST_RACES):
+        history = remote.history(name) or History(name=name, entries=())
+        if history.latest is not None:
             raise UsageError(
                 f"There is an environment {name} already.",
                 hint=f"ppmctl env show {name}  shows it; ppmctl env add {name}  adds to it.",
             )
-        if history is not None and history.is_archived:
+        if history.is_archived:
             remote.unarchive(name)
-        number = 1 + max(number, history.head if history is not None else 0)
+        head, number = history.head, _following(number, head, history.head)
         revision = Revision(
             name=name,
             number=number,
             requirements=ordered(flat(groups)),
+            base=head or None,
             change=clipped(change),
             shared=shared,
             lock=lock,
         )
         if remote.publish(revision):
             return Changed(before=None, after=revision)
+        sleep(_pause(races))
     raise PpmError(f"No number of {name} is free.")
 
 
@@ -103,26 +112,26 @@ def change(
     history, revision = latest(remote, name)
     base = normal(revision.requirements)
     ours = edit(base)
-    least, left = 0, frozenset[str]()
+    number, left = history.head + 1, frozenset[str]()
     for races in range(MOST_RACES):
-        following = replace(
+        new = replace(
             revision,
-            number=max(history.head + 1, least),
+            number=number,
             requirements=ordered(flat(ours)),
             base=revision.number,
             change=_without(change, left),
             lock=None,
         )
-        following = replace(following, lock=lock(following))
-        is_same = (following.requirements, following.lock) == (ordered(revision.requirements), revision.lock)
-        if is_same or (base == ours and following.lock is None):
-            following = revision
-        if following is revision or remote.publish(following):
-            return Changed(before=revision, after=following, races=races, left=tuple(sorted(left)))
-        sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1))))
+        new = replace(new, lock=lock(new))
+        is_same = (new.requirements, new.lock) == (ordered(revision.requirements), revision.lock)
+        if is_same or (base == ours and new.lock is None):
+            new = revision
+        if new is revision or remote.publish(new):
+            return Changed(before=revision, after=new, races=races, left=tuple(sorted(left)))
+        sleep(_pause(races))
+        head = history.head
         history, revision = latest(remote, name)
-        # a number that is refused and unused belonged to a revision that an admin removed
-        least = following.number + 1 if history.head < following.number else 0
+        number = _following(number, head, history.head)
         theirs = normal(revision.requirements)
         merged = merge(base, ours, theirs)
         taken = settle(merged.conflicts) if merged.conflicts else frozenset()
@@ -148,6 +157,19 @@ def described(verb: str, texts: Iterable[str]) -> str:
 def clipped(change: str, most: int = MAX_CHANGE) -> str:
     """Shorten the description of a change to `most` characters."""
     return change if len(change) <= most else f"{change[: most - 2].rstrip()} …"
+
+
+def _following(tried: int, head: int, now: int) -> int:
+    """Return the number to publish after `tried` was refused; the page's highest one was `head`, and is `now`.
+
+    If the page has no newer one, the refused number was that of a revision that an admin removed, and the next may be
+    free; or the page is older than the index: then the index refuses the next one too, whose base is too old.
+    """
+    return tried + 1 if now == head else now + 1
+
+
+def _pause(races: int) -> float:
+    return random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * (races + 1)))
 
 
 def _without(change: str, left: frozenset[str]) -> str:

@@ -93,8 +93,8 @@ def publish(volume: Volume, project: str, waiting: Sequence[Waiting]) -> bool:
             _write_pages(volume, project, linked)
     except Exception as exc:
         _fail(waiting, exc)  # the others too: what they were refused for may be gone again
-    for file, exc in refused:
-        _fail([file], exc)
+    for file, why in refused:
+        _fail([file], why)
     for file in waiting:
         if not file.is_new.done():
             file.is_new.set_result(file in linked)

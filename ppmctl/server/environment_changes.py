@@ -152,10 +152,12 @@ class EnvironmentChanges:
         state = self.state(name)
         if state.latest is not None:
             raise Exists(name)
+        number = environment_policy.next_number(state.content)
         made = Revision(
             name=name,
-            number=environment_policy.next_number(state.content),
+            number=number,
             requirements=requirements,
+            base=number - 1 or None,
             change=_described((), requirements) if change is None else change,
             shared=shared,
         )

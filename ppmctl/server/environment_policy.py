@@ -55,14 +55,19 @@ def owns(content: Folder, by: Access) -> bool:
 def require_revision(store: Store, project: str, revision: RevisionHead, by: Access) -> None:
     """Check a revision that is to be the next one.
 
-    Raise Refused: 409 if its number leaves a gap, 403 if only the owner may send it. A number that exists passes: of
-    two uploads of the next revision the store takes one, and refuses the other.
+    Raise Refused: 409 if its number leaves a gap, or its author did not know the revision before it; 403 if only the
+    owner may send it. A number that exists passes: of two uploads of the next revision the store takes one, and
+    refuses the other.
     """
     name = environment_of(project) or ""
     content = _content(store, project) or Folder(project=project)
     following = next_number(content)
     if revision.number not in {following, *_used(content)}:
         raise Refused(409, f"Revision {revision.number} of {name} leaves a gap: the next is {following}")
+    for stored in reversed(environment_files.revisions(content)):
+        if (revision.base or 0) < stored.number < revision.number and stored.file.yanked is None:
+            what = f"Revision {revision.number} of {name} is no change of revision {stored.number}"
+            raise Refused(409, f"{what}: it would be lost. Read the latest revision, and change that")
     if not revision.shared and environment_files.revisions(content) and not owns(content, by):
         raise Refused(403, f"Only the owner of {name} may send a revision that is not shared")
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from support import evidence, wheels
 from support.clients import Machine, machine, run
 from support.envs import env, listing, log, shown, user
 from support.evidence import until
-from support.recorder import Act, recording
+from support.recorder import Act, Trouble, recording
 from support.servers import PPMCTL, Server, ppmctl
 from support.terminals import on_a_terminal, read_until
 
@@ -173,10 +173,15 @@ def test_parallel_changes_are_not_lost_when_a_process_is_killed(ann: Machine, bo
 
 
 @contextlib.contextmanager
-def overtaken(who: Machine, index: Server, faster: Machine, *change: str) -> Iterator[Machine]:
-    """Yield `who` with a proxy: right before the first upload reaches the index, `faster` makes `change`."""
+def overtaken(
+    who: Machine, index: Server, faster: Machine, *change: str, then: Sequence[tuple[str, Trouble]] = ()
+) -> Iterator[Machine]:
+    """Yield `who` with a proxy: right before the first upload reaches the index, `faster` makes `change`.
+
+    The requests after it have the troubles `then`.
+    """
     act = Act(act=lambda: env(faster, *change), is_passed_on=True)
-    with recording(index.port, troubles=[("POST", act)]) as front:
+    with recording(index.port, troubles=[("POST", act), *then]) as front:
         yield Machine(home=who.home, environ={**who.environ, "PPMCTL_INDEX": front.url})
     assert next(exchange.status for exchange in front.exchanges if exchange.method == "POST") == 409
 
@@ -189,6 +194,34 @@ def test_two_changes_at_once_are_merged(ann: Machine, bob: Machine, index: Serve
     assert answer.stdout == "merged@3\n"
     assert "their changes are included" in answer.stderr
     assert listing(ann, "merged") == ["four", "one", "two>=2"]
+
+
+def test_a_change_is_not_lost_if_the_page_is_older_than_the_index(ann: Machine, bob: Machine, index: Server) -> None:
+    """As another node's may be: the refused number is not listed, as if its revision had been removed."""
+    old: list[tuple[str, Trouble]] = [("GET", "old")]
+    env(ann, "create", "stale", "one", "--shared", "--no-check")
+    with overtaken(ann, index, bob, "add", "stale", "two", "--no-check", then=old) as slower:
+        answer = ppmctl("env", "add", "stale", "three", "--no-check", env=slower.environ)
+    assert answer.stdout == "stale@3\n"
+    assert listing(ann, "stale") == ["one", "three", "two"]
+    with overtaken(ann, index, ann, "create", "stale-too", "one", "--no-check", then=old) as slower:
+        answer = ppmctl("env", "create", "stale-too", "two", "--no-check", env=slower.environ, expect=2)
+    assert "There is an environment stale-too already" in answer.stderr
+    assert listing(ann, "stale-too") == ["one"]
+
+
+def test_numbers_of_removed_revisions_are_passed_over(ann: Machine, index: Server) -> None:
+    name, root = "thinned", str(index.root)
+    env(ann, "create", name, "one", "--no-check")
+    for number in (2, 3, 4):
+        env(ann, "add", name, f"p{number}", "--no-check")
+    for number in (3, 4):
+        ppmctl("package", "remove", f"ppm-env-{name}", str(number), "--yes", "--root", root)
+    assert env(ann, "add", name, "five", "--no-check").strip() == f"{name}@5"
+    assert listing(ann, name) == ["five", "one", "p2"]
+    env(ann, "delete", name, "--yes")
+    ppmctl("package", "remove", f"ppm-env-{name}", "5", "--yes", "--root", root)
+    assert env(ann, "create", name, "new", "--no-check").strip() == f"{name}@6"
 
 
 @pytest.mark.parametrize(

@@ -151,11 +151,21 @@ def test_revisions_have_no_gap_and_one_upload_wins(index: Server, people: dict[s
     assert index.upload(revision("counted", 4, "numpy")).status_code == 409
     index_files = index.filenames("ppm-env-counted")
     assert index_files == {f"ppm_env_counted-{number}-py3-none-any.whl" for number in (1, 2)}
+    # nor may a revision leave out what another user has changed
+    for base in (None, 1):
+        lost = index.upload(revision("counted", 3, "numpy", base=base))
+        assert (lost.status_code, lost.text.count("\n")) == (409, 1)
+        assert lost.text.startswith("Revision 3 of counted is no change of revision 2: ")
     # a used and removed number is not used again, and leaves no gap
     assert change(index, "DELETE", "ppm-env-counted/2", index.auth).status_code == 200
     assert index.upload(revision("counted", 2, "numpy")).status_code == 409
-    assert index.upload(revision("counted", 3, "numpy")).status_code == 200
+    made = revision("counted", 3, "numpy", base=1)
+    assert [index.upload(made).status_code for _ in range(2)] == [200, 200], "an answer may get lost"
     assert text(index, "counted/requirements.txt").startswith("# ppm-env-counted, revision 3\n")
+    assert change(index, "PUT", "ppm-env-counted/3/yank", index.auth).status_code == 200
+    assert index.upload(revision("counted", 4, "numpy", base=1)).status_code == 200, (
+        "of the latest that is not yanked"
+    )
 
 
 def test_invalid_revisions_are_refused(index: Server) -> None:

@@ -28,8 +28,8 @@ class Act:
 
 
 # How a request is disturbed: not at all; answered 503 without the server; its connection ends before the server
-# receives it, or after the server has handled it.
-Trouble = Literal["none", "503", "cut", "lost"] | Act
+# receives it, or after the server has handled it; answered as the last request for this path was.
+Trouble = Literal["none", "503", "cut", "lost", "old"] | Act
 
 _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding"}
 
@@ -68,6 +68,7 @@ def recording(
     """
     recorder = Recorder(url="")
     ahead = list(troubles)
+    answers: dict[str, tuple[http.client.HTTPResponse, bytes]] = {}
 
     class Handler(BaseHTTPRequestHandler):
         def pass_on(self) -> None:
@@ -84,6 +85,9 @@ def recording(
             if trouble == "cut":
                 return  # HTTP/1.0: the connection ends
             kept = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
+            if trouble == "old":
+                self.answer(*answers[self.path])
+                return
             upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             try:
                 upstream.request(self.command, self.path, body=body or None, headers=kept)
@@ -107,13 +111,17 @@ def recording(
                 if isinstance(trouble, Act):
                     trouble.act()
                 return
+            answers[self.path] = answer, content
+            self.answer(answer, content)
+            upstream.close()
+
+        def answer(self, answer: http.client.HTTPResponse, content: bytes) -> None:
             self.send_response_only(answer.status, answer.reason)
             for name, value in answer.getheaders():
                 if name.lower() not in _OF_THE_CONNECTION:
                     self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
-            upstream.close()
 
         def refuse(self) -> None:
             self.send_response_only(503)

@@ -41,7 +41,7 @@ def test_the_child_reads_what_this_process_would_read(tmp_path: Path, made: tupl
 def test_a_revision_of_an_environment_is_read(tmp_path: Path) -> None:
     revision = Revision(name="ml", number=3, requirements=("numpy",), change="add numpy", shared=True)
     path = wheels.write(tmp_path, (revision.filename, environment_wheel.to_wheel(revision)))
-    assert inspection.inspect(path, path.name).revision == RevisionHead(number=3, shared=True)
+    assert inspection.inspect(path, path.name).revision == RevisionHead(number=3, shared=True, base=None)
     path = wheels.write(tmp_path, wheels.wheel("ppm-env-ml", "4"))
     with pytest.raises(InvalidDistribution, match="not the revision of an environment"):
         inspection.inspect(path, path.name)
@@ -54,7 +54,7 @@ def test_only_the_lock_of_a_new_revision_has_a_limit_of_4_mb(tmp_path: Path) -> 
     path = wheels.write(tmp_path, (revision.filename, environment_wheel.to_wheel(revision)))
     with pytest.raises(InvalidDistribution, match="lock is over 4 MB"):
         inspection.inspect(path, path.name)
-    assert inspection.inspect(path, path.name, old=True).revision == RevisionHead(number=3, shared=False)
+    assert inspection.inspect(path, path.name, old=True).revision == RevisionHead(number=3, shared=False, base=None)
     assert environment_wheel.from_wheel(path) == revision
 
 

@@ -234,10 +234,8 @@ def test_a_disk_that_is_full_for_the_pages_takes_all_files_back(
     assert all(isinstance(outcome, project_folder.Record) for outcome in put_together(store, several))
 
 
-def test_files_that_wait_are_answered_when_the_page_lists_them(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So are the same file again, and others of its name: who is refused reads the page next, to see what is there."""
+def test_files_that_wait_are_answered_when_the_page_lists_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are the same file again, and others of its name: who is refused reads the page next."""
     waiting: list[together.Waiting] = []
     answered: list[bool] = []
     publish, refresh = together.publish, pages.refresh
