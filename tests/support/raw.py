@@ -112,8 +112,16 @@ def connect(
         raise
 
 
-def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = False, head: bool = False) -> Reply:
-    """Send bytes over a new connection and read until it ends. `head`: the answer has no body."""
+def send(
+    target: Target,
+    sent: bytes,
+    *,
+    sni: str | None = "",
+    plain: bool = False,
+    head: bool = False,
+    patience: float = PATIENCE,
+) -> Reply:
+    """Send bytes over a new connection and read until it ends, for `patience` seconds. `head`: it has no body."""
     try:
         connection = connect(target, sni=sni, plain=plain)
     except ssl.SSLError as exc:
@@ -122,7 +130,7 @@ def send(target: Target, sent: bytes, *, sni: str | None = "", plain: bool = Fal
         return Reply(raw=b"", end="reset")
     received, end, done = b"", "silence", False
     with contextlib.closing(connection):
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + patience
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server may have answered already
                 connection.sendall(sent)

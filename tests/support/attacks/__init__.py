@@ -72,7 +72,7 @@ def every(target: Target) -> Iterator[Attack]:
 
 
 def _outcome(target: Target, attack: Attack) -> Outcome:
-    reply = send(target, attack.sent, sni=attack.sni, plain=attack.plain, head=attack.head)
+    reply = send(target, attack.sent, sni=attack.sni, plain=attack.plain, head=attack.head, patience=attack.patience)
     return Outcome(attack=attack, reply=reply, problem=model.problem(attack, reply, target))
 
 

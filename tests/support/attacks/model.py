@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from support.raw import Reply, Target
+from support.raw import PATIENCE, Reply, Target
 
 POISON = "poison.example"
 # in the form of an issued secret, but never issued
@@ -37,6 +37,7 @@ class Attack:
     sni: str | None = ""
     plain: bool = False
     head: bool = False
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True, kw_only=True)

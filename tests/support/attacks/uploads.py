@@ -17,6 +17,8 @@ from support.raw import Target, request
 _NAME = "hostile"
 _WHEEL, _SDIST = f"{_NAME}-1.0-py3-none-any.whl", f"{_NAME}-1.0.tar.gz"
 _INFO = f"{_NAME}-1.0.dist-info"
+# Seconds. Some files take 4 s of processor time, and may take 10 (`budget.CPU_SECONDS`): much more on a busy machine.
+_PATIENCE = 120.0
 _META = wheels.metadata(_NAME, "1.0")
 
 
@@ -30,6 +32,7 @@ def hostile(target: Target) -> Iterator[Attack]:
             expected="400 with a line of text",
             sent=_form(target, filename, content),
             judge=refused,
+            patience=_PATIENCE,
         )
 
 
