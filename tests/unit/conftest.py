@@ -16,6 +16,7 @@ from ppmctl import events, output
 from ppmctl.access import nginx_htpasswd
 from ppmctl.index.layout import Volume
 from ppmctl.index.store import Store
+from ppmctl.storage import bucket, configured
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -37,6 +38,13 @@ def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sync nothing: no test here cuts the power, and on a busy disk each sync takes a hundredth of a second."""
     monkeypatch.setattr(os, "fsync", os.fstat)  # which fails, too, where the file is closed
+
+
+@pytest.fixture(autouse=True)
+def _empty_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the buckets in memory of earlier tests, and of an earlier run in this process: `make mutation`."""
+    monkeypatch.setattr(bucket, "_memory", {})
+    monkeypatch.setattr(configured, "_opened", {})
 
 
 @pytest.fixture
