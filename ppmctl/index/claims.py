@@ -84,8 +84,10 @@ def add(volume: Volume, project: str, *, by: str) -> Claim:
 
 
 def remove(volume: Volume, project: str) -> None:
-    """Take back the claim of a name; without one, do nothing. A project that has files keeps its name."""
-    volume.claim(project).unlink(missing_ok=True)
+    """Take back the claim of a name, durably; without one, do nothing. A project that has files keeps its name."""
+    with contextlib.suppress(FileNotFoundError):
+        volume.claim(project).unlink()
+        files.sync_folder(volume.claims)
 
 
 def _content(claim: Claim) -> bytes:

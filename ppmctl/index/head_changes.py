@@ -35,12 +35,14 @@ class HeadChanges:
             return
         self._mirror.send(name.project, new)
 
-    def put(self, name: Filename, new: NewFile) -> bool:
-        """Publish a file; return False if it is there with the same content. Raise Refused."""
+    def put(self, name: Filename, new: NewFile, require: Callable[[], None] | None = None) -> bool:
+        """Publish a file; return False if it is there with the same content. `require` is as in `Store.put`."""
 
         def decide(head: Head) -> Head | None:
             if change_rules.is_published(self._volume, name, new.record.sha256):
                 return None
+            if require is not None:
+                require()
             return head.with_file(name.filename, new.record.values())
 
         return self._mirror.change(name.project, decide, new)
@@ -49,16 +51,28 @@ class HeadChanges:
         """Yank files, or with the reason None revert it; return the filenames. Raise NotHere."""
         return self._each(project, version_or_filename, lambda head, chosen: head.yanked(chosen, reason))
 
-    def remove(self, project: str, version_or_filename: str) -> list[str]:
+    def remove(self, project: str, version_or_filename: str, *, only_yanked: bool) -> list[str]:
         """Remove files; return their names. Raise NotHere."""
         when = project_folder.now()
-        return self._each(project, version_or_filename, lambda head, chosen: head.without(chosen, at=when))
 
-    def _each(self, project: str, version_or_filename: str, change: Callable[[Head, list[str]], Head]) -> list[str]:
+        def without(head: Head, chosen: list[str]) -> Head:
+            return head.without(chosen, at=when)
+
+        return self._each(project, version_or_filename, without, only_yanked=only_yanked)
+
+    def _each(
+        self,
+        project: str,
+        version_or_filename: str,
+        change: Callable[[Head, list[str]], Head],
+        *,
+        only_yanked: bool = False,
+    ) -> list[str]:
         chosen: list[str] = []
 
         def decide(head: Head) -> Head:
-            chosen[:] = lookup.choose(lookup.read(self._volume, project), version_or_filename)
+            content = lookup.read(self._volume, project)
+            chosen[:] = lookup.choose(content, version_or_filename, only_yanked=only_yanked)
             return change(head, chosen)
 
         self._mirror.change(project, decide)

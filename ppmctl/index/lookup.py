@@ -53,8 +53,8 @@ def holds(volume: Volume, name: Filename, sha256: str) -> bool:
     return record.sha256 == sha256 and (volume.is_cache or path.is_file())
 
 
-def choose(content: Folder, version_or_filename: str) -> list[str]:
-    """Return the files of a release, or the file of this name. Raise NotHere without any."""
+def choose(content: Folder, version_or_filename: str, *, only_yanked: bool = False) -> list[str]:
+    """Return the files of a release, or the file of this name, perhaps `only_yanked` ones. Raise NotHere without any."""
     version: Version | None = None
     with contextlib.suppress(InvalidVersion):
         version = parse_version(version_or_filename)
@@ -62,6 +62,7 @@ def choose(content: Folder, version_or_filename: str) -> list[str]:
         file.filename
         for file in content.files
         if file.filename == version_or_filename or (version is not None and Version(file.record.version) == version)
+        if file.yanked is not None or not only_yanked
     ]
     if not chosen:
         hint = f"List its files: ppmctl package show {content.project} --root ROOT"

@@ -184,10 +184,8 @@ def _apply(store: Store, step: Step, state: _State) -> Iterator[tuple[str, str, 
             if step.action == "yank":
                 store.yank(step.project, name, _yank_reason(step.why))
                 state.files[name]["done"] = True
-            elif any(file.filename == name and file.yanked is None for file in store.read(step.project).files):
-                continue
             else:
-                store.remove(step.project, name)
+                store.remove(step.project, name, only_yanked=True)
                 state.files.pop(name, None)
         except lookup.NotHere:
             continue

@@ -165,7 +165,10 @@ def sweep(volume: Volume) -> int:
         with os.scandir(volume.incoming) as entries:
             folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
         for folder in folders:
-            descriptor = files.try_lock(folder / _LOCK)
+            try:
+                descriptor = files.try_lock(folder / _LOCK)
+            except FileNotFoundError:  # its process has just removed it
+                continue
             if descriptor is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(descriptor)

@@ -92,10 +92,12 @@ class Store:
         attestations: str | None = None,
         upload_time: str | None = None,
         show: bool = True,
+        require: Callable[[], None] | None = None,
     ) -> Record | None:
         """Publish `received` as `dist`; when this returns, it is durable and on the project's pages.
 
         Return its record, with `by` and `upload_time` (by default now); None if it was there with the same content.
+        Nothing changes the project between `require`, which may raise Refused, and the publication of a new file.
         Without `show` the pages stay unchanged, and marked, until `refresh`. Refused: 409 for other content (the
         page then lists the first) or a removed file, 403 for a closed project. OSError on a full disk: no rest stays.
         """
@@ -103,9 +105,16 @@ class Store:
         when = upload_time or project_folder.now()
         record = record_of(dist, size=received.size, sha256=received.sha256, upload_time=when, by=by)
         if self._heads is not None:
-            return self._put_into_bucket(self._heads, received, dist, record, attestations)
+            return self._put_into_bucket(self._heads, received, dist, record, attestations, require)
         with transaction.prepared(self.area, received, dist, record, attestations) as side_files:
-            file = Waiting(name=name, path=received.path, sha256=received.sha256, side_files=side_files, show=show)
+            file = Waiting(
+                name=name,
+                path=received.path,
+                sha256=received.sha256,
+                side_files=side_files,
+                show=show,
+                require=require,
+            )
             return record if self._queue.put(file) else None
 
     def confirm(self, name: Filename, sha256: str) -> bool:
@@ -139,13 +148,16 @@ class Store:
             project, version_or_filename, lambda path: transaction.beside(path, YANKED).unlink(missing_ok=True)
         )
 
-    def remove(self, project: str, version_or_filename: str) -> list[str]:
-        """Remove a release or one of its files for good; return the filenames, which can't be used again."""
+    def remove(self, project: str, version_or_filename: str, *, only_yanked: bool = False) -> list[str]:
+        """Remove a release or one of its files for good; return the filenames, which can't be used again.
+
+        With `only_yanked`, files that are not yanked stay. NotHere if there is nothing to remove.
+        """
         if self._heads is not None:
             with self._writing(project):
-                return self._heads.remove(project, version_or_filename)
+                return self._heads.remove(project, version_or_filename, only_yanked=only_yanked)
         with self._changing(project) as content:
-            chosen = lookup.choose(content, version_or_filename)
+            chosen = lookup.choose(content, version_or_filename, only_yanked=only_yanked)
             for filename in chosen:
                 line = _line(f"removed {project_folder.now()}")
                 files.write_atomic(self.volume.side_file(project, filename, TOMBSTONE), line, sync=True)
@@ -181,11 +193,17 @@ class Store:
         return status
 
     def claim_of(self, project: str) -> Claim | None:
-        """Return the claim of a name, or None without one; if the bucket is away, the one that was last read here."""
+        """Return the claim of a name, or None without one. Raise Unavailable if the bucket can't be asked."""
         if self.mirror is not None:
-            with contextlib.suppress(Unavailable):
-                return self.mirror.claims.read(project)
+            return self.mirror.claims.read(project)
         return claims.read(self.volume, project)
+
+    def last_claim_of(self, project: str) -> Claim | None:
+        """Return the same for a page; if the bucket is away, the claim that was last read here."""
+        try:
+            return self.claim_of(project)
+        except Unavailable:
+            return claims.read(self.volume, project)
 
     def claim(self, project: str, *, by: str) -> Claim:
         """Let any publisher upload the first file of a name; return the first claim of it."""
@@ -232,7 +250,13 @@ class Store:
     # helpers
 
     def _put_into_bucket(
-        self, heads: HeadChanges, received: IncomingFile, dist: Dist, record: Record, attestations: str | None
+        self,
+        heads: HeadChanges,
+        received: IncomingFile,
+        dist: Dist,
+        record: Record,
+        attestations: str | None,
+        require: Callable[[], None] | None,
     ) -> Record | None:
         name = dist.name
         if attestations is not None:
@@ -242,7 +266,7 @@ class Store:
             with self.cache.sending():  # a large file takes long: other changes and readers do not wait for it
                 heads.send(name, new)
             with self._writing(name.project):
-                return record if heads.put(name, new) else None
+                return record if heads.put(name, new, require) else None
 
     def _publish(self, project: str) -> None:
         """Publish the files of a project that wait."""
@@ -261,10 +285,15 @@ class Store:
             pages.mark(self.volume, project)
             try:
                 yield content
-            finally:
-                files.sync_folder(self.volume.project(project))
-                pages.refresh(self.volume, project)
+            except lookup.NotHere:
                 pages.unmark(self.volume, project)
+                raise
+            except BaseException:
+                self.settle(project)  # completes a removal that was begun; if that fails too, the mark stays
+                raise
+            files.sync_folder(self.volume.project(project))
+            pages.refresh(self.volume, project)
+            pages.unmark(self.volume, project)
 
     @contextlib.contextmanager
     def _writing(self, project: str) -> Iterator[None]:

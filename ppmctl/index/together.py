@@ -21,7 +21,8 @@ from ppmctl.index.layout import Volume
 class Waiting:
     """A received file, and its side files by suffix. `is_new` becomes whether it was published now.
 
-    Without `show`, the project's pages stay unchanged, and marked.
+    `require` raises what prevents it, as the project is then. Without `show`, the project's pages stay unchanged, and
+    marked.
     """
 
     name: Filename
@@ -29,6 +30,7 @@ class Waiting:
     sha256: str
     side_files: dict[str, Path]
     show: bool
+    require: Callable[[], None] | None = None
     is_new: Future[bool] = field(default_factory=Future)
 
 
@@ -77,6 +79,8 @@ def publish(volume: Volume, project: str, waiting: Sequence[Waiting]) -> bool:
         try:
             if change_rules.is_published(volume, file.name, file.sha256):
                 continue
+            if file.require is not None:
+                file.require()
             if not tried:
                 pages.mark(volume, project)
             tried += 1

@@ -102,7 +102,8 @@ def repair(volume: Volume, project: str) -> None:
     """Put a project's folder and pages in order after a crash. The caller holds the project's lock.
 
     Files are moved into quarantine or out of it, side files without a distribution are removed, removals that were
-    begun are completed, an empty folder is deleted.
+    begun are completed, an empty folder is deleted. What is there then is durable: a client that sends its file again
+    is told that it is published.
     """
     quarantine.place(volume, project)
     content = project_folder.read(volume, project)
@@ -120,6 +121,9 @@ def repair(volume: Volume, project: str) -> None:
         environment_files.drop_temporaries(volume, project)
         with contextlib.suppress(OSError):
             folder.rmdir()
+        files.sync_folder(volume.packages)
+        if folder.exists():
+            files.sync_folder(folder)
     pages.refresh(volume, project)
 
 

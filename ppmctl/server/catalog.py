@@ -23,7 +23,7 @@ class Catalogue:
     def __init__(self, store: Store) -> None:
         self.where = f"the volume at {store.volume.root}"
         self.names = store.projects
-        self.claim = store.claim_of
+        self.claim = store.last_claim_of
         self._store = store
 
     def project(self, name: str) -> ProjectPage | None:

@@ -85,6 +85,10 @@ class Watcher:
         except PpmError as exc:
             reason = exc.message
         except OSError as exc:
+            if files.is_out_of_space(exc):
+                log.error("%s is published when there is space: %s", path, exc.strerror)
+                self._seen.pop(name, None)
+                return False
             reason = f"{exc.strerror or exc}; it is tried again when it changes or when the server starts"
         except Exception as exc:
             log.exception("%s can't be published", path)  # the other files are still published

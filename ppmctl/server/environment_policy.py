@@ -53,13 +53,14 @@ def owns(content: Folder, by: Access) -> bool:
 
 
 def require_revision(store: Store, project: str, revision: RevisionHead, by: Access) -> None:
-    """Check a revision that is to be the next one.
+    """Check a revision that is to be the next one, right before it is published: nothing may change it in between.
 
     Raise Refused: 409 if its number leaves a gap, or its author did not know the revision before it; 403 if only the
     owner may send it. A number that exists passes: of two uploads of the next revision the store takes one, and
     refuses the other.
     """
     name = environment_of(project) or ""
+    _require_change_here(store, project, by)
     content = _content(store, project) or Folder(project=project)
     following = next_number(content)
     if revision.number not in {following, *_used(content)}:

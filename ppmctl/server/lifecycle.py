@@ -117,6 +117,9 @@ def _after_reboot(store: Store) -> None:
         if before:
             done = rebuild.rebuild(store, with_bucket=False)
             log.warning("After a reboot or upgrade %d of %d projects had old pages.", done.written, done.projects)
+            if done.problems:
+                log.error("These could not be written; the next start tries it again: %s", "; ".join(done.problems))
+                return
         files.write_atomic(boot, f"{current}\n".encode())
     except (OSError, PpmError) as exc:
         log.error("The pages can't be checked after a reboot; run ppmctl index rebuild: %s", exc)

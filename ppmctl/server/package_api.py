@@ -91,7 +91,7 @@ class PackageApi:
         """Return a project with its releases, and the metadata of the latest. URLs are relative to the request's."""
         project = normalised(project)
         may_read = by.may("read", project)
-        page, claim = self._catalogue.project(project), self._store.claim_of(project)
+        page, claim = self._catalogue.project(project), self._store.last_claim_of(project)
         if not may_read or (page is None and claim is None):
             raise Refused(404, f"There is no project {project} in this index")
         page = page or ProjectPage(name=project, files=())
@@ -135,7 +135,7 @@ class PackageApi:
     def show_claim(self, _request: Request, by: Access, project: str) -> Response:
         """Return who claimed a name, and when; null if nobody did, or the credential may not read the project."""
         project = normalised(project)
-        return _claim_answer(project, self._store.claim_of(project) if by.may("read", project) else None)
+        return _claim_answer(project, self._store.last_claim_of(project) if by.may("read", project) else None)
 
     def claim(self, request: Request, by: Access, project: str) -> Response:
         """Let any publisher upload the first file of a name (`public_names`)."""

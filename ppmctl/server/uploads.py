@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 
 from werkzeug.wrappers import Request
 
@@ -95,10 +96,11 @@ def _put(store: Store, upload: Upload, content: IncomingFile, name: Filename) ->
         dist = inspection.inspect(content.path, name.filename)
     dist.require_valid()
     upload.notes += dist.notes
-    if dist.revision is not None:
-        environment_policy.require_revision(store, name.project, dist.revision, upload.by)
     sent = _attestations(upload, name, content)
-    return store.put(content, dist, by=upload.by.name, attestations=sent) is not None
+    require = None
+    if dist.revision is not None:
+        require = partial(environment_policy.require_revision, store, name.project, dist.revision, upload.by)
+    return store.put(content, dist, by=upload.by.name, attestations=sent, require=require) is not None
 
 
 def _audit_words(upload: Upload, path: str) -> tuple[str, str]:

@@ -44,7 +44,7 @@ def _project(visit: Visit, name: str, version: str = "") -> Response:
     if normal and visit.may_read(normal):
         visit.services.store.cache.require(normal)
     content = project_folder.read(visit.services.store.volume, normal) if normal and visit.may_read(normal) else None
-    claim = visit.services.store.claim_of(normal) if normal and visit.may_read(normal) else None
+    claim = visit.services.store.last_claim_of(normal) if normal and visit.may_read(normal) else None
     if content is None and claim is None:
         return _missing(visit, name, normal)
     page = project_details.page(content) if content is not None else ProjectPage(name=normal, files=())
