@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,10 +15,9 @@ from typing import Any
 
 from ppmctl.distributions.names import is_filename
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
-from ppmctl.storage import keys
+from ppmctl.storage import keys, last_changes
 from ppmctl.storage.bucket import Bucket, Changed, Exists, Unavailable
 
-_CHANGES = 32  # the last changes that a head names
 _ATTEMPTS = 3  # of a write whose answer was lost
 
 
@@ -149,9 +147,10 @@ def commit(bucket: Bucket, project: str, head: Head, *, after: Version | None) -
     Raise HeadChanged if the bucket has another head: nothing was changed. Raise Unavailable if it is unknown what the
     bucket has; the change may then still appear. If an answer was lost, the head itself shows whether it was written.
     """
-    change, before = secrets.token_hex(6), after.head if after else Head()
+    before = after.head if after else Head()
+    change, changes = last_changes.with_another(before.changes)
     second = max(int(time.time()), before.second + 1)
-    head = replace(head, serial=before.serial + 1, second=second, changes=(*before.changes, change)[-_CHANGES:])
+    head = replace(head, serial=before.serial + 1, second=second, changes=changes)
     content = head.to_bytes()
     for attempt in range(1, _ATTEMPTS + 1):
         try:

@@ -1,0 +1,16 @@
+"""An object has random names of its last changes.
+
+They show whether a write whose answer was lost succeeded, also if somebody else has written since.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+_NUMBER = 32
+
+
+def with_another(names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return a new name for a change, and the names that the object has with it."""
+    change = secrets.token_hex(6)
+    return change, (*names, change)[-_NUMBER:]
