@@ -163,7 +163,7 @@ class Change:
         if self._copy is not None:  # what a new node gets from the bucket was not taken out here
             before = {htpasswd.parse(row).name for row in self._before[0]}
             out = {name: line for name, line in out.items() if name in before}
-        self.taken_out += tuple(out)
+        self.taken_out = tuple(dict.fromkeys((*self.taken_out, *out)))
 
     def write(self) -> None:
         """Write what has changed: the bucket first, then the files.
@@ -174,9 +174,11 @@ class Change:
         self._restore_unexpired()
         self._settle(datetime.now(UTC))
         if self._copy is not None:
-            self._lines.sort(key=_name)  # as all nodes have them
-            self._parked.sort(key=_name)
-            self._copy.commit(self._shared())
+            self._sort()
+            shared = self._shared()
+            found = self._copy.commit(shared)
+            if found != shared:
+                self._follow(found)
         try:
             self._write_files()
         except OSError:
@@ -184,6 +186,18 @@ class Change:
                 with contextlib.suppress(OSError):
                     self._refuse_in_place()
             raise
+
+    def _follow(self, content: Content) -> None:
+        """Take over what another node made of this change, before its answer was here."""
+        self._use(content)
+        self.access = access_file.access(self._blocks, self._volume.access)
+        self._settle(datetime.now(UTC))
+        self._sort()
+
+    def _sort(self) -> None:
+        """Sort the lines as all nodes have them."""
+        self._lines.sort(key=_name)
+        self._parked.sort(key=_name)
 
     def _refuse_in_place(self) -> None:
         """Make comments of the hashes that are gone or have other rights now: a full disk allows no other write."""

@@ -13,11 +13,11 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import ParamSpec, TypeVar
 
 from ppmctl.errors import NOT_SUCH_JSON, PpmError
-from ppmctl.storage import keys
+from ppmctl.storage import keys, last_changes
 from ppmctl.storage.bucket import Bucket, Changed, Exists, NotChanged, Unavailable
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,16 @@ class ChangedElsewhere(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """The lines of htpasswd, of `disabled` and of `invites`, and the text of access.yml."""
+    """The lines of htpasswd, of `disabled` and of `invites`, and the text of access.yml.
+
+    `changes` has random names of the last changes. Contents that differ only in these are equal.
+    """
 
     htpasswd: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
     invites: tuple[str, ...] = ()
     access: str = ""
+    changes: tuple[str, ...] = field(default=(), compare=False)
 
     def as_bytes(self) -> bytes:
         return json.dumps({"version": _VERSION, **asdict(self)}).encode()
@@ -54,7 +58,8 @@ class Content:
             if values["version"] != _VERSION:
                 raise ValueError(values["version"])
             lines = {name: tuple(map(str, values[name])) for name in ("htpasswd", "disabled", "invites")}
-            return cls(access=str(values["access"]), **lines)
+            changes = tuple(map(str, values.get("changes", ())))  # an older release writes none
+            return cls(access=str(values["access"]), changes=changes, **lines)
         except NOT_SUCH_JSON as exc:
             raise PpmError(f"{keys.CREDENTIALS} in the bucket has an unknown form.", hint="Upgrade ppm.") from exc
 
@@ -69,10 +74,16 @@ class Copy:
         self.tag = None if found is None else found.tag
         self.content = None if found is None else Content.parse(found.content)
 
-    def commit(self, content: Content) -> None:
-        """Write `content` instead of what was read, unless it is the same. Raise ChangedElsewhere or Unavailable."""
-        if content == (self.content or Content()):
-            return
+    def commit(self, content: Content) -> Content:
+        """Write `content` instead of what was read, unless it is the same. Raise ChangedElsewhere or Unavailable.
+
+        Return what the bucket has then: something else if another node has changed it since.
+        """
+        before = self.content or Content()
+        if content == before:
+            return content
+        change, changes = last_changes.with_another(before.changes)
+        content = replace(content, changes=changes)
         body = content.as_bytes()
         try:
             if self.tag is None:
@@ -81,11 +92,12 @@ class Copy:
                 self.tag = self._bucket.replace(keys.CREDENTIALS, body, self.tag)
         except (Exists, Changed, Unavailable) as exc:
             # the answer to an attempt that succeeded may have been lost
-            found = self._bucket.read(keys.CREDENTIALS)
-            if found is None or found.content != body:
+            found = Copy(self._bucket)
+            if found.content is None or change not in found.content.changes:
                 raise exc if isinstance(exc, Unavailable) else ChangedElsewhere from exc
-            self.tag = found.tag
+            self.tag, content = found.tag, found.content
         self.content = content
+        return content
 
 
 def is_current(storage: Bucket, tag: str | None) -> bool:

@@ -24,7 +24,7 @@ from ppmctl.access.invite_exchange import InvalidCode
 from ppmctl.errors import PpmError
 from ppmctl.index.layout import Volume
 from ppmctl.storage import configured, keys
-from ppmctl.storage.bucket import Bucket, Unavailable
+from ppmctl.storage.bucket import Bucket, Changed, Unavailable
 
 pytestmark = pytest.mark.usefixtures("few_parts")
 
@@ -282,18 +282,50 @@ def test_on_a_full_disk_what_another_node_revoked_is_refused_and_the_rest_works(
     assert content(b) == content(a)
 
 
-def test_a_lost_answer_is_an_answer(a: Volume, b: Volume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    accounts.create_user(a, ME, "ann", role="reader")
-    replace = bucket.replace
+@pytest.mark.parametrize("error", [Changed, Unavailable])
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_lost_answer_is_an_answer(
+    a: Volume, b: Volume, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, error: type[Exception], others: int
+) -> None:
+    """Also if another node changes the credentials before the loss is noticed."""
 
-    def lose(key: str, written: bytes, tag: str) -> str:
-        replace(key, written, tag)
-        raise Unavailable("The answer was lost.")
+    def lose_next(name: str) -> None:
+        write = getattr(bucket, name)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(bucket, "replace", lose)
-        laptop = accounts.create_token(a, ME, "ann+laptop", role="reader")
-    assert works(b, laptop)
+        def lose(*arguments: object) -> None:
+            monkeypatch.setattr(bucket, name, write)
+            write(*arguments)
+            for _time in range(others):
+                accounts.create_user(b, ME, f"bob{secrets.token_hex(4)}", role="reader")
+            raise error("The answer was lost.")
+
+        monkeypatch.setattr(bucket, name, lose)
+
+    lose_next("create")
+    ann = accounts.create_user(a, ME, "ann", role="publisher")
+    lose_next("replace")
+    laptop = accounts.create_token(a, ME, "ann+laptop", role="reader")
+    _invite, code = invite_exchange.invite(a, ME, "ann")
+    lose_next("replace")
+    joined = invite_exchange.join(a, "192.0.2.1", code.reveal(), purpose="pc")
+    assert all(works(volume, each) for each in (ann, laptop, joined) for volume in (a, b))
+    assert content(a) == content(b)
+    lose_next("replace")
+    accounts.remove(a, ME, "ann")
+    assert not works(b, ann)
+    assert content(a) == content(b)
+
+
+def test_the_last_changes_have_names_and_an_older_release_writes_none(a: Volume, bucket: Bucket) -> None:
+    for number in range(34):
+        accounts.prepare_user(a, ME, f"u{number}", role="reader")
+    found = bucket.read(keys.CREDENTIALS)
+    assert found is not None
+    values = json.loads(found.content)
+    assert len(set(values.pop("changes"))) == 32
+    bucket.write(keys.CREDENTIALS, json.dumps(values).encode())
+    accounts.remove(a, ME, "u0")
+    assert len(accounts.accounts(a)) == 33
 
 
 def test_a_copy_that_was_edited_is_made_again(a: Volume) -> None:
