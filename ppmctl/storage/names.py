@@ -6,8 +6,9 @@ failed has no project. Names are never removed.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 
@@ -18,17 +19,21 @@ from ppmctl.storage import keys
 from ppmctl.storage.bucket import Bucket, Changed, Exists, Found, NotChanged, Unavailable
 
 _ATTEMPTS = 50
-_MISSING = "missing"  # beside the copies of the shards
+_MISSING, _LOCK = "missing", "lock"  # beside the copies of the shards
 
 
 class SharedNames:
-    """The names, with a copy in `folder`: a shard that did not change is not sent again."""
+    """The names, with a copy in `folder`: a shard that did not change is not sent again.
+
+    Threads and other processes of this node write the same copy. It never goes back to an earlier version, and the
+    memory has what the copy has: a reader of the copy misses no name that was read here.
+    """
 
     def __init__(self, bucket: Bucket, folder: Path) -> None:
         self._bucket = bucket
         self._folder = folder
         self._guard = Lock()
-        self._shards: dict[str, tuple[str, frozenset[str]]] = {}
+        self._shards: dict[str, tuple[object, tuple[str, frozenset[str]]]] = {}  # each with its copy's identity
 
     def known(self) -> frozenset[str]:
         """Return the names as they were last read."""
@@ -45,11 +50,10 @@ class SharedNames:
 
     def note(self, project: str, *, exists: bool) -> None:
         """Note whether a name has a project: the list of projects leaves out one whose first upload failed."""
-        with self._guard:
+        with self._locked():
             missing = _missing(self._folder)
             if exists == (project in missing):
                 changed = missing - {project} if exists else missing | {project}
-                self._folder.mkdir(parents=True, exist_ok=True)
                 files.write_atomic(self._folder / _MISSING, as_object(changed))
 
     def add(self, project: str, *, again: bool = False) -> bool:
@@ -66,39 +70,58 @@ class SharedNames:
             content = as_object(names)
             try:
                 key = keys.names(shard)
-                tag = self._bucket.replace(key, content, tag) if tag else self._bucket.create(key, content)
+                made = self._bucket.replace(key, content, tag) if tag else self._bucket.create(key, content)
             except (Changed, Exists):
                 tag, names = self._read(shard)
             else:
-                self._keep(shard, Found(content=content, tag=tag))
+                self._keep(shard, Found(content=content, tag=made), after=tag)
                 return True
-        raise Unavailable("The names of projects are changed by other nodes all the time.", hint="Try again.")
+        raise _always_changed()
 
     def _read(self, shard: str) -> tuple[str, frozenset[str]]:
-        known = self._known(shard)
-        try:
-            found = self._bucket.read(keys.names(shard), unless=known[0] or None)
-        except NotChanged:
-            return known
-        return ("", frozenset()) if found is None else self._keep(shard, found)
+        for _ in range(_ATTEMPTS):
+            known = self._known(shard)
+            try:
+                found = self._bucket.read(keys.names(shard), unless=known[0] or None)
+            except NotChanged:
+                return known
+            if found is None:
+                return "", frozenset()
+            names = self._keep(shard, found, after=known[0])
+            if names is not None:
+                return found.tag, names
+        raise _always_changed()
 
     def _known(self, shard: str) -> tuple[str, frozenset[str]]:
         """Return the tag and the names of a shard as they were last read; "" without a tag."""
+        path = self._folder / shard
         with self._guard:
-            if shard not in self._shards:
-                self._shards[shard] = _copy(self._folder / shard)
-            return self._shards[shard]
+            identity = files.identity(path)
+            if shard not in self._shards or self._shards[shard][0] != identity:
+                self._shards[shard] = identity, _copy(path)
+            return self._shards[shard][1]
 
-    def _keep(self, shard: str, found: Found) -> tuple[str, frozenset[str]]:
+    def _keep(self, shard: str, found: Found, *, after: str) -> frozenset[str] | None:
+        """Keep a shard that was read when the copy had the tag `after`, and return its names.
+
+        None if the copy was changed meanwhile: what was read may be older than that.
+        """
         try:
             names = _names(found.content)
         except NOT_SUCH_JSON as exc:
             raise PpmError(f"{keys.names(shard)} is not a list of names.", hint="ppmctl index check") from exc
-        with self._guard:
-            self._shards[shard] = found.tag, names
+        with self._locked():
+            if self._known(shard)[0] not in (after, found.tag):
+                return None
+            files.write_atomic(self._folder / shard, found.tag.encode() + b"\n" + found.content)
+        return names
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock of the copy, against threads and other processes of this node."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(self._folder / shard, found.tag.encode() + b"\n" + found.content)
-        return found.tag, names
+        with files.lock(self._folder / _LOCK):
+            yield
 
 
 def copied(folder: Path) -> frozenset[str]:
@@ -129,3 +152,7 @@ def _copy(path: Path) -> tuple[str, frozenset[str]]:
 def as_object(names: Iterable[str]) -> bytes:
     """Return the content of the object with these names."""
     return json.dumps(sorted(names), separators=(",", ":")).encode() + b"\n"
+
+
+def _always_changed() -> Unavailable:
+    return Unavailable("The names of projects are changed by other nodes all the time.", hint="Try again.")
