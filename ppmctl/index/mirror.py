@@ -32,6 +32,7 @@ from ppmctl.storage.names import SharedNames
 log = logging.getLogger(__name__)
 
 _ATTEMPTS = 50  # of a change, while other nodes change the same project
+_MISSING_AT_ONCE = 16  # names without a project, one request each; there are rarely any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +96,19 @@ class Mirror:
             return self._apply(project, found, known)
 
     def names(self) -> frozenset[str]:
-        """Return the names of all projects; among them may be one whose first upload failed."""
+        """Return the names of all projects; among them may be one whose first upload failed.
+
+        A name that had no project when a reader asked for it may have one now: some of these are looked at again.
+        """
         before = self._names.known()
         names = self._names.read_all()
-        if names != before:
+        is_changed = names != before
+        for project in self._names.missing(_MISSING_AT_ONCE):
+            if self.bucket.modified(keys.head(project)) is not None:
+                self._names.note(project, exists=True)
+                pages.mark(self._volume, ROOT_MARK)  # after the note: who writes the list reads it
+                is_changed = True
+        if is_changed:
             self._followers.listed()
         return names
 

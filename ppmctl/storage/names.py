@@ -6,6 +6,7 @@ failed has no project. Names are never removed.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import json
 from collections.abc import Iterable, Iterator
@@ -33,6 +34,7 @@ class SharedNames:
         self._bucket = bucket
         self._folder = folder
         self._guard = Lock()
+        self._last_missing = ""
         self._shards: dict[str, tuple[object, tuple[str, frozenset[str]]]] = {}  # each with its copy's identity
 
     def known(self) -> frozenset[str]:
@@ -55,6 +57,15 @@ class SharedNames:
             if exists == (project in missing):
                 changed = missing - {project} if exists else missing | {project}
                 files.write_atomic(self._folder / _MISSING, as_object(changed))
+
+    def missing(self, most: int) -> list[str]:
+        """Return some of the names that were noted to have no project; the next call goes on after them."""
+        with self._guard:
+            names = sorted(_missing(self._folder))
+            start = bisect.bisect_right(names, self._last_missing)
+            found = [*names[start:], *names[:start]][:most]
+            self._last_missing = found[-1] if found else ""
+            return found
 
     def add(self, project: str, *, again: bool = False) -> bool:
         """Add a name, unless it is known to be there; return False if it was.

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -76,6 +77,13 @@ class FolderBucket(Bucket):
         if found is None:
             raise FileNotFoundError(key)
         yield found.content
+
+    def modified(self, key: str) -> datetime | None:
+        self._ask("read")
+        try:
+            return datetime.fromtimestamp(self._path(key).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
 
     def delete(self, *keys: str) -> None:
         for key in keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -20,6 +21,7 @@ from ppmctl import thread_limit
 from ppmctl.distributions import distribution, inspection
 from ppmctl.errors import PpmError, Refused
 from ppmctl.index import eviction, pages
+from ppmctl.index.freshness import ROOT
 from ppmctl.index.lookup import NotHere
 from ppmctl.index.project_folder import Record
 from ppmctl.index.store import Store
@@ -334,6 +336,57 @@ def test_a_name_whose_first_upload_failed_is_in_no_list(here: Store, other: Stor
     put(here, ONE)
     other.pull("demo")
     assert other.projects() == ["demo"]
+
+
+@pytest.mark.parametrize("is_repeated", [False, True], ids=["read before the commit", "repeated after a failure"])
+def test_a_name_without_a_project_is_listed_when_it_has_one(
+    is_repeated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if nobody asks this node for the project itself again, and no audit event tells of it."""
+    here, other = (new_node(tmp_path / name, f"memory://{tmp_path.name}") for name in ("here", "other"))
+    commit = heads.commit
+
+    def late(*arguments: Any, **options: Any) -> heads.Version:
+        other.cache._pull("demo")
+        other.cache._pull(ROOT)
+        if is_repeated:
+            raise Unavailable("The bucket does not answer.")
+        return commit(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(heads, "commit", late)
+        with pytest.raises(Unavailable) if is_repeated else contextlib.nullcontext():
+            put(here, ONE)
+    assert other.projects() == []
+    if is_repeated:
+        put(here, ONE)
+    other.root_is_old.clear()
+    other.cache._pull(ROOT)
+    root = json.loads((other.volume.simple / pages.JSON_PAGE).read_bytes())
+    assert [project["name"] for project in root["projects"]] == other.projects() == ["demo"]
+    assert other.root_is_old.is_set()
+
+
+def test_names_without_a_project_are_looked_at_in_turn_and_cost_nothing_without_one(here: Store) -> None:
+    assert here.mirror is not None
+    here.mirror.names()
+    bucket = here.mirror.bucket
+    bucket.counts.clear()
+    here.mirror.names()
+    assert bucket.counts == {"read": 16}
+    names = SharedNames(bucket, here.volume.names)
+    missing = [f"p{number:02}" for number in range(20)]
+    for name in missing:
+        names.add(name)
+        here.pull(name)
+    bucket.counts.clear()
+    here.mirror.names()
+    assert bucket.counts == {"read": 16 + 16}
+    bucket.write(keys.head(missing[-1]), b"")
+    here.mirror.names()
+    assert here.projects() == [missing[-1]]
+    assert names.missing(7) == missing[:7]
+    assert names.missing(20) == [*missing[7:19], *missing[:7]]
 
 
 @pytest.mark.parametrize("changes", [1, 3], ids=["an earlier serial", "a later serial"])
