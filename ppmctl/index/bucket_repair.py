@@ -16,7 +16,7 @@ from ppmctl.index.mirror import Mirror
 from ppmctl.storage import head as heads
 from ppmctl.storage import keys
 from ppmctl.storage.bucket import Exists, Listed
-from ppmctl.storage.head import Head, Version
+from ppmctl.storage.head import Head, HeadChanged, Version
 from ppmctl.storage.names import SharedNames, copied
 
 _AT_ONCE = 8  # projects
@@ -74,7 +74,10 @@ class BucketRepair:
         self._remove(project, strays)
 
     def _remove(self, project: str, strays: list[Listed]) -> None:
-        """Remove objects, and write them again if an upload has named them at the same moment."""
+        """Remove objects, and write them again if an upload has named them at the same moment.
+
+        An upload that sent one of them before, and has not named it yet, finds the head changed and sends it again.
+        """
         removed = []
         for stray in strays:
             now = self._bucket.modified(stray.key)
@@ -83,8 +86,13 @@ class BucketRepair:
                 self._bucket.delete(stray.key)
                 removed.append(stray.key)
                 self._note(self.removed, stray.key)
-        if removed and (version := heads.read(self._bucket, project)) is not None:
+        while removed and (version := heads.read(self._bucket, project)) is not None:
+            try:
+                heads.commit(self._bucket, project, version.head, after=version, is_cleaning=True)
+            except HeadChanged:
+                continue
             self._objects(project, version.head, among=removed)
+            return
 
     def _write_head(self, project: str, noted: Version) -> Version:
         """Write a head that the bucket lost, as this node applied it last, and return the one that the bucket has."""

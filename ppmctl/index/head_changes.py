@@ -33,7 +33,7 @@ class HeadChanges:
                 return
         except PpmError:  # another node may know better; `put` finds it out
             return
-        self._mirror.send(name.project, new)
+        self._mirror.send(name.project, new, self._mirror.applied(name.project))
 
     def put(self, name: Filename, new: NewFile, require: Callable[[], None] | None = None) -> bool:
         """Publish a file; return False if it is there with the same content. `require` is as in `Store.put`."""

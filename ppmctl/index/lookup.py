@@ -54,7 +54,7 @@ def holds(volume: Volume, name: Filename, sha256: str) -> bool:
 
 
 def choose(content: Folder, version_or_filename: str, *, only_yanked: bool = False) -> list[str]:
-    """Return the files of a release, or the file of this name, perhaps `only_yanked` ones. Raise NotHere without any."""
+    """Return the files of a release, or the file of this name; perhaps `only_yanked` ones. NotHere without any."""
     version: Version | None = None
     with contextlib.suppress(InvalidVersion):
         version = parse_version(version_or_filename)

@@ -45,13 +45,16 @@ class Followers:
 
 @dataclass(kw_only=True)
 class NewFile:
-    """A file that is being published: where it is on this disk, its side files by suffix, and whether it was sent."""
+    """A file that is being published: where it is on this disk, and its side files by suffix.
+
+    `sent` is the head that was known when it was sent to the bucket, None before that.
+    """
 
     filename: str
     record: Record
     path: Path
     side_files: dict[str, Path]
-    is_sent: bool = False
+    sent: Head | None = None
 
 
 class Mirror:
@@ -160,7 +163,7 @@ class Mirror:
                 is_fresh = self.update(project)
                 continue
             if new is not None:
-                self.send(project, new)
+                self.send(project, new, before)
             if before is None and not self._names.add(project) and not is_fresh:
                 is_fresh = self.update(project)  # another node has made the project
                 continue
@@ -272,14 +275,18 @@ class Mirror:
         except (FileNotFoundError, heads.BrokenHead):
             return None
 
-    def send(self, project: str, new: NewFile) -> None:
-        """Write a file and its side files to the bucket, where no head names them yet. No lock is needed."""
-        if new.is_sent:
+    def send(self, project: str, new: NewFile, known: Version | None) -> None:
+        """Write a file and its side files to the bucket, where no head names them yet. No lock is needed.
+
+        They are sent again if the bucket was cleaned between the first time and the head `known`: they may be gone.
+        """
+        head = known.head if known else Head()
+        if new.sent is not None and not heads.was_cleaned(new.sent, head):
             return
         self.join()
         for suffix, key in fetched.keys_by_suffix(project, new.filename, new.record.values()).items():
             self.bucket.upload(key, new.side_files[suffix] if suffix else new.path)
-        new.is_sent = True
+        new.sent = head
 
     def _keep(self, project: str, new: NewFile) -> None:
         """Keep a published file on the disk too: its first reader here does not wait for the bucket."""

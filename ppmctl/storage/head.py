@@ -18,6 +18,7 @@ from ppmctl.errors import NOT_SUCH_JSON, PpmError
 from ppmctl.storage import keys, last_changes
 from ppmctl.storage.bucket import Bucket, Changed, Exists, Unavailable
 
+_CLEANING = "cleaning-"  # the begin of the name of a change that removed strays
 _ATTEMPTS = 3  # of a write whose answer was lost
 
 
@@ -141,14 +142,19 @@ def read(bucket: Bucket, project: str, *, unless: str | None = None) -> Version 
     return Version(head=Head.from_bytes(found.content, name=key), tag=found.tag, content=found.content)
 
 
-def commit(bucket: Bucket, project: str, head: Head, *, after: Version | None) -> Version:
-    """Replace the head `after`, or create the first one; return the new version.
+def was_cleaned(before: Head, now: Head) -> bool:
+    """Return whether objects that no head named were removed between two heads."""
+    return any(change.startswith(_CLEANING) for change in set(now.changes).difference(before.changes))
+
+
+def commit(bucket: Bucket, project: str, head: Head, *, after: Version | None, is_cleaning: bool = False) -> Version:
+    """Replace the head `after`, or create the first one; return the new version. For `is_cleaning` see `was_cleaned`.
 
     Raise HeadChanged if the bucket has another head: nothing was changed. Raise Unavailable if it is unknown what the
     bucket has; the change may then still appear. If an answer was lost, the head itself shows whether it was written.
     """
     before = after.head if after else Head()
-    change, changes = last_changes.with_another(before.changes)
+    change, changes = last_changes.with_another(before.changes, kind=_CLEANING if is_cleaning else "")
     second = max(int(time.time()), before.second + 1)
     head = replace(head, serial=before.serial + 1, second=second, changes=changes)
     content = head.to_bytes()

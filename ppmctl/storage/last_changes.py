@@ -10,7 +10,7 @@ import secrets
 _NUMBER = 32
 
 
-def with_another(names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Return a new name for a change, and the names that the object has with it."""
-    change = secrets.token_hex(6)
+def with_another(names: tuple[str, ...], *, kind: str = "") -> tuple[str, tuple[str, ...]]:
+    """Return a new name for a change, which begins with its `kind`, and the names that the object has with it."""
+    change = kind + secrets.token_hex(6)
     return change, (*names, change)[-_NUMBER:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from support import wheels
@@ -14,8 +15,9 @@ from ppmctl.distributions import distribution
 from ppmctl.index import bucket_check
 from ppmctl.index.bucket_repair import BucketRepair
 from ppmctl.index.store import Store
+from ppmctl.storage import head as heads
 from ppmctl.storage import keys
-from ppmctl.storage.bucket import Bucket
+from ppmctl.storage.bucket import Bucket, Unavailable
 
 ONE, TWO = wheels.wheel("demo", "1.0"), wheels.wheel("demo", "2.0")
 
@@ -109,6 +111,55 @@ def test_a_file_that_is_uploaded_again_while_its_old_rest_is_removed_stays(
     repair = rebuilt(here)
     assert sorted(repair.written) == sorted(repair.removed) == rest
     assert set(rest) <= set(bucket.keys(keys.packages("demo")))
+
+
+@pytest.mark.parametrize("is_read", [False, True], ids=["right before the commit", "read by the node"])
+def test_a_file_that_is_named_after_its_old_rest_was_removed_is_sent_again(
+    is_read: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is removed by a node that does not have the file, between the upload's sending and its commit."""
+    here, other = (new_node(tmp_path / name, f"memory://{tmp_path.name}") for name in ("here", "other"))
+    put(here, ONE)
+    commit, removed = heads.commit, list[str]()
+
+    def away(*_arguments: object, **_options: object) -> NoReturn:
+        raise Unavailable("The bucket does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(heads, "commit", away)
+        with pytest.raises(Unavailable):
+            put(here, TWO)
+    monkeypatch.setattr(bucket_check, "STRAY_AFTER", timedelta(0))
+    assert here.mirror is not None
+    send = here.mirror.send
+
+    def rebuild_once() -> None:
+        if not removed:
+            removed.append("")  # the rebuild commits too
+            removed[:] = rebuilt(other).removed
+            if is_read:
+                here.pull("demo")
+
+    def send_early(*arguments: Any) -> None:
+        send(*arguments)
+        rebuild_once()
+
+    def commit_late(*arguments: Any, **options: Any) -> heads.Version:
+        rebuild_once()
+        return commit(*arguments, **options)
+
+    if is_read:
+        monkeypatch.setattr(here.mirror, "send", send_early)
+    else:
+        monkeypatch.setattr(heads, "commit", commit_late)
+    put(here, TWO)
+    assert len(removed) == 2, "the file and its metadata"
+    other.pull("demo")
+    assert other.mirror is not None
+    assert other.mirror.fetch("demo", TWO[0]).read_bytes() == TWO[1]
+    bucket_of(here).counts.clear()
+    put(here, wheels.wheel("demo", "3.0"))
+    assert bucket_of(here).counts == {"write": 3}
 
 
 def test_what_a_failed_upload_left_is_removed(here: Store, monkeypatch: pytest.MonkeyPatch) -> None:
