@@ -40,6 +40,7 @@ class Fetcher:
         self._volume = volume
         self._bucket = bucket
         self._area = area
+        self.makes_room = True  # on a full disk, by removing files that were read longest ago
         self._guard = Lock()
         self._running: dict[tuple[str, str], Lock] = {}
 
@@ -84,6 +85,10 @@ class Fetcher:
             os.link(source, folder / filename)
         return folder / filename
 
+    def make_room(self, exc: OSError, size: int) -> bool:
+        """Return whether `exc` is of a full disk, and files were removed: then another attempt may succeed."""
+        return self.makes_room and files.is_out_of_space(exc) and eviction.make_room(self._volume, size)
+
     @contextlib.contextmanager
     def _one_at_a_time(self, project: str, filename: str) -> Iterator[None]:
         with self._guard:
@@ -110,7 +115,7 @@ class Fetcher:
             except OSError as exc:
                 path.unlink(missing_ok=True)
                 size = 0 if suffix else record.size  # side files are small
-                if not files.is_out_of_space(exc) or not eviction.make_room(self._volume, size):
+                if not self.make_room(exc, size):
                     raise
                 digest = self._download(key, path)
             if digest != expected:

@@ -84,6 +84,10 @@ class Mirror:
             raise PpmError(f"{root} is the cache of another bucket than {self.bucket.address}.", hint=hint)
         self._has_joined = True
 
+    def keep_files(self) -> None:
+        """From now on remove no file to make room on a full disk: what needs room fails."""
+        self._fetcher.makes_room = False
+
     # reading
 
     def pull(self, project: str) -> bool:

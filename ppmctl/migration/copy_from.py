@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
-from ppmctl import events
+from ppmctl import events, files
 from ppmctl.errors import PpmError
-from ppmctl.index import bucket_check, cache_mark, project_folder
+from ppmctl.index import bucket_check, cache_mark, pages, project_folder
 from ppmctl.index.layout import ATTESTATIONS, METADATA, PROVENANCE, Volume
 from ppmctl.index.mirror import Mirror
-from ppmctl.index.project_folder import StoredFile
+from ppmctl.index.project_folder import Record, StoredFile
 from ppmctl.index.store import Store
 from ppmctl.migration import shared_files
 from ppmctl.migration.copied import Copied
@@ -40,6 +40,7 @@ def copy(volume: Volume) -> Copied:
         raise AssertionError(volume.bucket)
     try:
         mirror.join()
+        mirror.keep_files()  # room for one file would be made of those that were copied before
         _Fetching(volume, mirror, done).projects()
         shared_files.fetch(volume, mirror.bucket)
         store.write_root()
@@ -49,9 +50,21 @@ def copy(volume: Volume) -> Copied:
     done.server = server.described if server is not None else ""
     if server is None and not done.problems:
         with exclusive.alone(volume):
-            cache_mark.become_copy(volume, volume.bucket)
-            done.is_complete = True
+            done.problems += _missing(volume, mirror)
+            if not done.problems:
+                cache_mark.become_copy(volume, volume.bucket)
+                done.is_complete = True
     return done
+
+
+def _missing(volume: Volume, mirror: Mirror) -> Iterator[str]:
+    """Yield what the volume lacks of the heads that it was brought in line with: somebody may have removed it."""
+    for project in sorted(pages.local_projects(volume)):
+        noted = mirror.applied(project)
+        for filename, entry in noted.head.files.items() if noted else ():
+            for suffix in ("", *_side_files(Record.from_values(entry.record))):
+                if not project_folder.locate(volume, project, filename + suffix).exists():
+                    yield f"{project}: {filename}{suffix} is not on the volume any more: copy again."
 
 
 class _Fetching:
@@ -69,7 +82,7 @@ class _Fetching:
                 try:
                     self._project(project)
                 except (PpmError, OSError) as exc:
-                    self._done.problems.append(f"{project}: {exc}")
+                    self._done.problems.append(f"{project}: {_reason(exc)}")
                 step(1)
 
             with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -89,7 +102,7 @@ class _Fetching:
     def _file(self, project: str, file: StoredFile) -> int | None:
         """Fetch a file and what is beside it, unless the volume has it whole; return its size if it was fetched."""
         is_new, record = False, file.record.values()
-        for suffix in ("", *_side_files(file)):
+        for suffix in ("", *_side_files(file.record)):
             sha256 = record.get(bucket_check.HASHES.get(suffix, ""))
             if sha256 and not bucket_check.has_good_copy(self._volume, project, file.filename + suffix, sha256):
                 project_folder.locate(self._volume, project, file.filename + suffix).unlink(missing_ok=True)
@@ -107,8 +120,11 @@ class _Fetching:
         return content is not None and any(each.filename == file.filename for each in content.files)
 
 
-def _side_files(file: StoredFile) -> Iterator[str]:
-    record = file.record
+def _reason(exc: Exception) -> str:
+    return files.disk_error(exc) or str(exc)
+
+
+def _side_files(record: Record) -> Iterator[str]:
     if record.core_metadata:
         yield METADATA
     if record.attestations:
