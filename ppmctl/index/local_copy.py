@@ -43,6 +43,22 @@ def apply(volume: Volume, project: str, head: Head, *, before: Head | None) -> N
         transaction.unlink(volume, project, filename)
 
 
+def withhold(volume: Volume, project: str, head: Head) -> None:
+    """Remove from the disk what `head` lets nobody have any more, after it could not be applied. It needs no space.
+
+    Records go too: while the tombstones or the status are not written, a file with a record would be fetched again.
+    The folder stays, and with it the name. The caller holds the project's lock, and has all of it compared again.
+    """
+    is_quarantined, is_any = head.state == "quarantined", False
+    for name in sorted(project_folder.visible_names(volume.project(project)) or ()):  # a file, then what is beside it
+        is_gone = is_quarantined or project_folder.distribution_of(name) not in head.files
+        if is_gone and not name.endswith(TOMBSTONE):
+            volume.project(project).joinpath(name).unlink(missing_ok=True)
+            is_any = True
+    if is_any:
+        environment_files.remove(volume, project)
+
+
 def drop_replaced(volume: Volume, project: str, head: Head, *, before: Head | None) -> None:
     """Remove the files that `head` has with other content, and the tombstones that it does not have.
 

@@ -225,8 +225,21 @@ class Mirror:
     def _apply(self, project: str, found: Version, known: str | None, new: NewFile | None = None) -> bool:
         """Bring the local folder in line with a head, which was read when it was in line with the one of tag `known`.
 
-        The caller holds the project's lock. Return False if another thread did it meanwhile.
+        The caller holds the project's lock. Return False if another thread did it meanwhile. If it fails, on a full
+        disk for example, what the head lets nobody have any more is removed, and the next comparison does the rest.
         """
+        for has_more_room in (False, True):
+            try:
+                return self._write(project, found, known, new)
+            except (OSError, PpmError) as exc:
+                self.forget(project)  # first: it has the next comparison write what is removed too much
+                local_copy.withhold(self._volume, project, found.head)
+                if has_more_room or not (isinstance(exc, OSError) and self._fetcher.make_room(exc, 0)):
+                    raise
+        raise AssertionError("the second attempt returns or raises")
+
+    def _write(self, project: str, found: Version, known: str | None, new: NewFile | None) -> bool:
+        """Do what `_apply` does, unless something fails."""
         if self._volume.mark(project).exists():
             self.forget(project)
         before = self.applied(project)

@@ -14,14 +14,16 @@ from typing import Any, NoReturn
 
 import pytest
 from support import wheels
+from support.environments import revision
 from support.folder_bucket import FolderBucket
 from support.nodes import new_node
 
-from ppmctl import thread_limit
+from ppmctl import files, thread_limit
 from ppmctl.distributions import distribution, inspection
 from ppmctl.errors import PpmError, Refused
-from ppmctl.index import eviction, pages
-from ppmctl.index.freshness import ROOT
+from ppmctl.index import eviction, pages, project_folder, recovery
+from ppmctl.index.freshness import ROOT, Freshness
+from ppmctl.index.layout import Volume
 from ppmctl.index.lookup import NotHere
 from ppmctl.index.project_folder import Record
 from ppmctl.index.store import Store
@@ -35,7 +37,7 @@ ONE, TWO = wheels.wheel("demo", "1.0"), wheels.wheel("demo", "2.0")
 
 @pytest.fixture
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"memory://{tmp_path.name}-{request.node.name}"
+    return f"memory://{tmp_path.name}-{request.node.originalname}"
 
 
 @pytest.fixture
@@ -465,6 +467,126 @@ def test_an_update_that_was_killed_right_before_its_end_is_completed_without_a_n
     pages.mark(other.volume, "demo")  # the head was noted, and the mark not removed
     assert listed(other) == [ONE[0]]
     assert pages.marked(other.volume) == [".root"]
+
+
+def no_space(*_arguments: object, **_options: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each write of a small file below a node's volume fail."""
+    replacement = files.replacement
+
+    def replaced(path: Path, content: bytes, **options: Any) -> contextlib.AbstractContextManager[Path]:
+        return (no_space if path.is_relative_to(store.volume.root) else replacement)(path, content, **options)
+
+    monkeypatch.setattr(files, "replacement", replaced)
+
+
+def names_served(store: Store) -> set[str]:
+    """Return the names of files in a project's folder, with those that a request would fetch."""
+    return set(project_folder.served_names(store.volume, "demo") or ()) & {ONE[0], TWO[0], ONE[0] + ".metadata"}
+
+
+@pytest.mark.parametrize("change", ["removed", "quarantined"])
+@pytest.mark.parametrize("can_mark", [True, False])
+def test_a_node_with_a_full_disk_serves_nothing_that_was_taken_away(
+    change: str, can_mark: bool, here: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither from the disk nor from the bucket. With space it follows, and what comes back is served."""
+    for made in (ONE, TWO):
+        put(here, made)
+    assert listed(other) == [ONE[0], TWO[0]]
+    assert other.mirror is not None
+    for name in (ONE[0], ONE[0] + ".metadata", TWO[0]):
+        other.mirror.fetch("demo", name)
+    if change == "removed":
+        here.remove("demo", "1.0")
+    else:
+        here.set_status("demo", "quarantined", "malware")
+    with monkeypatch.context() as patched:
+        full_disk(other, patched)
+        if not can_mark:
+            patched.setattr(pages, "mark", no_space)
+        for _ in range(2):
+            other.cache.freshness = Freshness(other.volume, other.mirror.pull)
+            assert not other.cache.compare("demo")
+            assert names_served(other) == ({TWO[0]} if change == "removed" else set())
+            with pytest.raises(OSError, match="No space left"):
+                other.mirror.fetch("demo", ONE[0])
+            assert not other.volume.file("demo", ONE[0]).exists()
+            assert other.has_project("demo"), "its name stays in use"
+    assert listed(other) == ([TWO[0]] if change == "removed" else [])
+    assert other.volume.file("demo", TWO[0]).exists() == (change == "removed")
+    assert "demo" not in pages.marked(other.volume)
+    if change == "quarantined":
+        here.set_status("demo", "active")
+        assert listed(other) == [ONE[0], TWO[0]]
+        assert other.mirror.fetch("demo", ONE[0]).read_bytes() == ONE[1]
+
+
+def test_a_change_makes_room_for_itself_once(here: Store, other: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(here, ONE)
+    other.pull("demo")
+    here.yank("demo", "1.0", "broken")
+    made: list[int] = []
+
+    def make_room(_volume: Volume, size: int) -> bool:
+        made.append(size)
+        if len(made) == 2:  # the first time it was too little
+            monkeypatch.undo()
+        return True
+
+    full_disk(other, monkeypatch)
+    monkeypatch.setattr(eviction, "make_room", make_room)
+    with pytest.raises(OSError, match="No space left"):
+        other.pull("demo")
+    assert made == [0]
+    other.pull("demo")
+    assert made == [0, 0]
+    assert other.read("demo").files[0].yanked == "broken"
+    assert "demo" not in pages.marked(other.volume)
+
+
+def test_a_full_disk_shows_no_environment_that_is_quarantined(
+    here: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(here, revision("ml", 1, "numpy"))
+    other.pull("ppm-env-ml")
+    top = other.volume.environment("ml")
+    assert (top / "latest" / "requirements.txt").exists()
+    here.set_status("ppm-env-ml", "quarantined")
+    with monkeypatch.context() as patched:
+        full_disk(other, patched)
+        with pytest.raises(OSError, match="No space left"):
+            other.pull("ppm-env-ml")
+        assert not top.exists()
+    other.pull("ppm-env-ml")
+    assert sorted(path.name for path in top.iterdir()) == ["log.json"]
+    here.set_status("ppm-env-ml", "active")
+    other.pull("ppm-env-ml")
+    assert (top / "latest" / "requirements.txt").exists()
+
+
+def test_a_start_with_a_full_disk_brings_nothing_back(
+    here: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(here, ONE)
+    assert listed(other) == [ONE[0]]
+    here.set_status("demo", "quarantined")
+    with monkeypatch.context() as patched:
+        full_disk(other, patched)
+        with pytest.raises(OSError, match="No space left"):
+            other.pull("demo")
+        recovery.repair(other)
+        assert names_served(other) == set()
+        with pytest.raises(OSError, match="No space left"):
+            other.pull("demo")
+        assert names_served(other) == set()
+    assert listed(other) == []
+    assert other.has_project("demo")
+    here.set_status("demo", "active")
+    assert listed(other) == [ONE[0]]
 
 
 def test_a_volume_is_the_cache_of_one_bucket(here: Store) -> None:
