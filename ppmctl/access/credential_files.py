@@ -133,9 +133,12 @@ class Credentials:
         return {name: stored for name, stored in parked.items() if name in ended}
 
 
-def identity(volume: Volume) -> tuple[object, object]:
-    """Return a value that changes whenever htpasswd or access.yml changes."""
-    return files.identity(volume.htpasswd), files.identity(volume.access)
+def identity(volume: Volume) -> tuple[object, ...]:
+    """Return a value that changes whenever htpasswd, access.yml or nginx's copy of the hashes changes.
+
+    A change that was killed may have written that copy only.
+    """
+    return tuple(files.identity(path) for path in (volume.htpasswd, volume.access, volume.parts, volume.limited))
 
 
 @contextlib.contextmanager

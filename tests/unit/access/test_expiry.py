@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ppmctl import files
 from ppmctl.access import (
     accounts,
     credential_change,
@@ -150,6 +155,41 @@ def test_an_unchanged_volume_is_not_read(volume: Volume, monkeypatch: pytest.Mon
     pruner.prune()
     monkeypatch.setattr(accounts, "prune", lambda _volume: pytest.fail("nothing has changed"))
     pruner.prune()
+
+
+@pytest.mark.parametrize("reads", [[], ["acme-*"]])
+@pytest.mark.parametrize(
+    ("change", "full"),
+    [(accounts.rotate, "htpasswd"), (accounts.disable, "disabled"), (accounts.disable, "htpasswd")],
+)
+def test_nginx_accepts_what_works_again_after_a_change_that_failed(
+    volume: Volume, change: Callable[..., object], full: str, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change writes nginx's copy first: a disk that is full after that leaves all other files as they were."""
+    secret = accounts.create_user(volume, ME, "ann", role="reader", reads=reads).secret.reveal()
+    copies = [folder for folder in (volume.parts, volume.limited) if folder.is_dir()]
+
+    def copied() -> set[str]:
+        texts = {path.read_text() for folder in copies for path in folder.iterdir()}
+        return {line for text in texts for line in text.splitlines()}
+
+    for folder in copies:
+        os.utime(folder, (0, 0))  # written long ago
+    pruner, before, write = Pruner(volume), copied(), files.write_atomic
+    pruner.prune()
+
+    def fail(path: Path, *arguments: Any, **options: Any) -> None:
+        if path.name == full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomic", fail)
+        with pytest.raises(OSError, match="No space left"):
+            change(volume, ME, "ann")
+    pruner.prune()
+    assert copied() == before
+    assert Credentials(volume).authenticate("ann", secret)
 
 
 def test_an_invite_works_after_the_clock_was_ahead(volume: Volume, set_clock: SetClock) -> None:
