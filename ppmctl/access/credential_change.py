@@ -233,23 +233,56 @@ class Change:
         nginx_htpasswd.remove_lines(self._volume, parts)
         volume, (lines, access, parked) = self._volume, self._texts()
         before_lines, before_access, before_parked = self._before
-        staying = set(lines)
-        fewer = [line for line in before_lines if line in staying]
         # a hash is always in one of the files: it is added to `disabled` first, and removed from there last
         if more := set(parked) - set(before_parked):
             before_parked = [*before_parked, *(line for line in parked if line in more)]
             _write_lines(volume.disabled, before_parked, mode=_PRIVATE)
         if access != before_access:
-            if fewer != before_lines:
-                _write_lines(volume.htpasswd, fewer, mode=MODE)
-            _write_text(volume.access, access, mode=MODE)
-            before_lines = fewer
+            before_lines = self._write_access(access)
         if lines != before_lines:
             _write_lines(volume.htpasswd, lines, mode=MODE)
         if parked != before_parked:
             _write_lines(volume.disabled, parked, mode=_PRIVATE)
         nginx_htpasswd.write(volume, parts)
         nginx_htpasswd.remove_limited(volume, limited)
+
+    def _write_access(self, access: str) -> list[str]:
+        """Remove the hashes that must not have the new rights, then write access.yml. Return what htpasswd has then.
+
+        A failure must not lock out whoever gets a new secret. With fewer rights the old hash stays until the new one
+        is written. With more the new hash is there at once, and the old one comes back if access.yml can't be
+        written.
+        """
+        before_lines, before_access, _parked = self._before
+        staying, replaced, early = {line.text for line in self._lines}, self._replaced(), set()
+        before = access_file.access(access_file.parse(before_access)) if replaced else {}
+        for line in replaced:
+            earlier, entry = before.get(line.name), self.access[line.name]
+            if earlier is not None and earlier.is_live() and not rights.exceeds(entry.effective, earlier):
+                staying.add(line.text)
+            elif earlier is not None and not rights.exceeds(earlier.effective, entry):
+                early.add(line.name)
+        first = [line for line in before_lines if line in staying]
+        first += [line.text for line in self._lines if line.name in early]
+        if first != before_lines:
+            _write_lines(self._volume.htpasswd, first, mode=MODE)
+        try:
+            _write_text(self._volume.access, access, mode=MODE)
+        except OSError:
+            is_same = self._copy is None and read_text(self._volume.access) == before_access
+            if early and is_same:  # with storage the change counts already
+                staying.update(line.text for line in replaced if line.name in early)
+                _write_lines(self._volume.htpasswd, [line for line in before_lines if line in staying], mode=MODE)
+            raise
+        return first
+
+    def _replaced(self) -> list[Line]:
+        """Return the lines of hashes that worked until now, of credentials that get another hash."""
+        before = set(self._before[0])
+        new = [line for line in self._lines if line.is_credential and line.text not in before]
+        names = {line.name for line in new if line.name in self.access}
+        lines = [htpasswd.parse(row) for row in self._before[0] if row.partition(":")[0] in names]
+        return [line for line in lines if line.is_credential]
 
     def write_invites(self) -> None:
         """Write the invites if they have changed."""

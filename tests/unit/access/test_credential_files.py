@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,6 +295,39 @@ def test_an_old_secret_never_gets_the_rights_of_a_new_user(volume: Volume, monke
 
     monkeypatch.setattr(credential_files, "read_access", slowly)
     assert known.authenticate("ops", secret) is None
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("before", [None, "2997-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+def test_nobody_is_locked_out_if_a_new_secret_and_expiry_cannot_be_written(
+    volume: Volume, before: str | None, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the first or second write. An old secret never gets a new, later expiry."""
+    after, write, written = "2998-01-01T00:00:00Z", files.write_atomic, []
+    secret = add(volume, "ann", "reader", expires=before)
+
+    def fail(path: Path, *arguments: Any, **options: Any) -> None:
+        if path in (volume.htpasswd, volume.access):
+            written.append(path)
+            if len(written) == number + 1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomic", fail)
+        with pytest.raises(OSError, match="No space left"):
+            accounts.rotate(volume, ME, "ann", expires=after)
+    for _again in range(2):
+        access = Credentials(volume).authenticate("ann", secret)
+        assert access is not None
+        assert access.expires in ({before, after} if before != "2997-01-01T00:00:00Z" else {before})
+        accounts.prune(volume)
+    rotated = accounts.rotate(volume, ME, "ann", expires=after).secret.reveal()
+    known = Credentials(volume)
+    assert known.authenticate("ann", secret) is None
+    access = known.authenticate("ann", rotated)
+    assert access is not None
+    assert access.expires == after
 
 
 def test_a_missing_htpasswd_is_created_empty(volume: Volume) -> None:
