@@ -95,7 +95,9 @@ def create_token(
     along: Callable[[Change], None] | None = None,
     **grant: Unpack[Grant],
 ) -> Issued:
-    """Create the token `name`, `owner+purpose`. Raise NotAllowed if it would have more rights than its owner.
+    """Create the token `name`, `owner+purpose`. Raise Taken if it exists and has a secret.
+
+    Raise NotAllowed if it would have more rights than its owner.
 
     An actor over HTTP creates tokens of its own user, with no more rights than its own. By default a token has the
     projects and the expiry of the credentials that limit it. A token that was created with a token is removed with
@@ -108,9 +110,9 @@ def create_token(
         if not token.is_token:
             raise UsageError(f"{name!r} is not a token's name.", hint="It is OWNER+PURPOSE, such as ops+laptop.")
         holders = rules.holders_of(change, actor, token)  # first: nobody can find out the names of others' tokens
-        if name in change.named:
+        if _is_taken(change, name):
             raise Taken(name)
-        if actor.access is not None:
+        if actor.access is not None and name not in change.access:
             rules.require_room(change, token.owner)
         for holder in holders:
             if not holder.is_live():
@@ -278,13 +280,18 @@ def _adding(
         if user.is_token:
             hint = f"ppmctl token create {name} --role {user.role}"
             raise UsageError(f"{name!r} is a token's name, not a user's.", hint=hint)
-        before = change.snapshot()
         if by_anyone:
             rules.require_registrable(change, name)
-        elif name in change.named and (name not in before.access or name in before.hashes or name in before.parked):
+        elif _is_taken(change, name):
             raise Taken(name)
         change.put(user)
         yield change
+
+
+def _is_taken(change: Change, name: str) -> bool:
+    """Return whether `name` is in use. A valid entry without a hash is not: its creation may have failed."""
+    before = change.snapshot()
+    return name in change.named and (name not in before.access or name in before.hashes or name in before.parked)
 
 
 def _audit_others(volume: Volume, actor: Actor, verb: str, name: str, names: Iterable[str]) -> None:

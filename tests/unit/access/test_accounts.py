@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ppmctl import files
 from ppmctl.access import (
     accounts,
     audit_query,
@@ -18,7 +22,7 @@ from ppmctl.access import (
     rights,
 )
 from ppmctl.access import rules as access_rules
-from ppmctl.access.account import Actor, NotAllowed
+from ppmctl.access.account import Actor, NotAllowed, Taken
 from ppmctl.access.credential_files import Credentials
 from ppmctl.access.rules import TooManyTokens
 from ppmctl.cli import commands
@@ -230,6 +234,34 @@ def test_the_limit_of_tokens_holds_when_many_are_created_at_the_same_time(
     assert sorted(results) == [""] * 3 + ["ann has 6 tokens; revoke one first."] * 9
     assert len(accounts.accounts(volume, owner="ann")) == 1 + 6
     accounts.create_token(volume, ME, "ann+from-the-host", role="reader")
+
+
+def test_a_token_whose_creation_failed_can_be_created_again(
+    volume: Volume, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full after its entry was written. It counts once, and is not created again after that."""
+    monkeypatch.setattr(access_rules, "MAX_TOKENS", 4)
+    ann = Actor(name="ann", origin="192.0.2.1", access=Credentials(volume).authenticate("ann", secrets["ann"]))
+    write = files.write_atomic
+
+    def fail(path: Path, *arguments: Any, **options: Any) -> None:
+        if path == volume.htpasswd:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomic", fail)
+        with pytest.raises(OSError, match="No space left"):
+            accounts.create_token(volume, ann, "ann+vm", role="publisher")
+    secret = accounts.create_token(volume, ann, "ann+vm", role="reader").secret.reveal()
+    access = Credentials(volume).authenticate("ann+vm", secret)
+    assert access is not None
+    assert access.role == "reader"
+    with pytest.raises(Taken):
+        accounts.create_token(volume, ann, "ann+vm", role="reader")
+    accounts.disable(volume, ME, "ann+vm")
+    with pytest.raises(Taken):
+        accounts.create_token(volume, ann, "ann+vm", role="reader")
 
 
 def test_an_invite_makes_no_token_over_the_limit_and_still_works(
