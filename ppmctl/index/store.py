@@ -285,7 +285,8 @@ class Store:
             pages.mark(self.volume, project)
             try:
                 yield content
-            except lookup.NotHere:
+            except lookup.NotHere:  # nothing was changed
+                pages.refresh(self.volume, project)
                 pages.unmark(self.volume, project)
                 raise
             except BaseException:

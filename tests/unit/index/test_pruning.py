@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -183,6 +183,14 @@ def test_what_was_unyanked_installed_or_named_meanwhile_is_not_removed(store: St
         "1.0.1": "the environment ml@1 names it",
         "1.0.2": "it was installed on 2026-06-02, after the yank",
     }
+
+
+def test_what_another_node_unyanked_is_not_removed(here: Store, other: Store) -> None:
+    publish(here, "1.0.0", "1.0.1")
+    (step,) = run(here, Rules(keep=1, wait=DAY))
+    other.unyank("app", "1.0.0")
+    assert list(pruning.apply(here, [replace(step, action="remove")])) == []
+    assert [file.yanked for file in here.read("app").files] == [None, None]
 
 
 def test_what_became_the_latest_after_its_yank_is_not_removed(store: Store) -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support import wheels
@@ -195,9 +196,9 @@ def put_together(store: Store, several: list[tuple[str, bytes]]) -> list[project
 
     threads = [threading.Thread(target=upload, args=each) for each in enumerate(several)]
     with store.locked("x"):
-        for thread in threads:
+        for number, thread in enumerate(threads, start=1):
             thread.start()
-        until(lambda: len(store._queue._waiting.get("x", [])) == len(several), "all wait")
+            until(lambda: len(store._queue._waiting.get("x", [])) == number, "it waits")  # noqa: B023 - not later
     for thread in threads:
         thread.join()
     return [outcomes[number] for number in range(len(several))]
@@ -263,6 +264,56 @@ def test_a_file_that_is_taken_back_is_an_answer_to_none(store: Store, monkeypatc
         full.setattr(files, "replacement", contextlib.contextmanager(fails))
         outcomes = put_together(store, [made, made, wheels.wheel("x", "1.0", files={"x.py": b"other"})])
     assert [getattr(outcome, "errno", None) for outcome in outcomes] == [errno.ENOSPC] * 3
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_removal_that_failed_halfway_is_completed(
+    failures: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, or if that fails too, by the next change: the file is neither listed nor there."""
+    made = wheels.wheel("x", "1.0")
+    put(store, made)
+    unlink, left = transaction.unlink, [True] * failures
+
+    def fail(*arguments: Any) -> None:
+        if left:
+            left.pop()
+            fails()
+        unlink(*arguments)
+
+    monkeypatch.setattr(transaction, "unlink", fail)
+    with pytest.raises(OSError, match="No space left"):
+        store.remove("x", "1.0")
+    assert store.has_file("x", made[0]) is (failures == 2)
+    assert ("x" in pages.marked(store.volume)) is (failures == 2)
+    put(store, wheels.wheel("x", "2.0"))
+    assert not store.has_file("x", made[0])
+    assert listed(store, "x") == ["x-2.0-py3-none-any.whl"]
+
+
+def test_what_a_crash_left_is_durable_before_it_is_confirmed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = wheels.wheel("x", "1.0")
+    with monkeypatch.context() as killed:
+        killed.setattr(transaction, "sync", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            put(store, made)
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    assert is_there(store, made)
+    assert {store.volume.packages, store.volume.project("x")} <= set(synced)
+
+
+def test_a_process_that_ends_while_another_starts_is_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = Store(store.volume)
+    ending.area.new_file().discard()
+    try_lock = files.try_lock
+
+    def end(path: Path) -> int | None:
+        ending.area.close()
+        return try_lock(path)
+
+    monkeypatch.setattr(files, "try_lock", end)
+    repair(store)
 
 
 def test_an_error_of_all_files_that_wait_is_raised_for_each(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from support import wheels
 from support.folder_bucket import FolderBucket
 from support.nodes import new_node
 
+from ppmctl import files
 from ppmctl.distributions import inspection
 from ppmctl.index import project_folder
 from ppmctl.index.store import Store
@@ -168,6 +170,16 @@ def test_a_file_that_a_slow_disk_gives_too_late_waits(
     assert look(watcher) == []
     assert list(store.volume.drop.iterdir()) == [path], "there is no file with a reason"
     monkeypatch.undo()
+    assert look(watcher) == [path.name]
+
+
+def test_on_a_full_disk_a_file_waits(store: Store, watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = wheels.write(store.volume.drop, wheels.wheel("x", "1.0"))
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    with monkeypatch.context() as filled:
+        filled.setattr(store, "put", full)
+        filled.setattr(files, "write_atomic", full)
+        assert look(watcher, 2 * LOOKS) == []
     assert look(watcher) == [path.name]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from support import wheels
@@ -12,10 +14,11 @@ from werkzeug.wrappers import Request, Response
 
 from ppmctl.access.account import Actor
 from ppmctl.access.rights import Access
-from ppmctl.distributions import distribution
+from ppmctl.distributions import distribution, inspection
+from ppmctl.distributions.distribution import Dist
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
-from ppmctl.server import node_follower, package_changes
+from ppmctl.server import node_follower, package_changes, uploads
 from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.public_names import PublicNames
@@ -95,6 +98,48 @@ def test_an_environment_is_read_as_another_node_published_it(here: Store, other:
     assert here.cache.freshness is not None
     here.cache.freshness._compared.clear()
     assert ask(here, "GET", "/api/environments/ml", MALLORY).get_etag() == ("2", False)
+
+
+def upload(store: Store, by: Access, number: int, *requirements: str, **about: Any) -> bool:
+    filename, content = revision("ml", number, *requirements, **about)
+    actor = Actor(name=by.name, origin="here", access=by)
+    sent = uploads.Upload(by=by, actor=actor, filename=filename, content=store.area.new_file())
+    assert sent.content is not None
+    sent.content.write(content)
+    try:
+        return uploads.publish(store, sent, PublicNames())
+    finally:
+        sent.close()
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Have `change` made while the next upload is inspected, before it waits for the project's lock."""
+    inspect, changes = inspection.inspect, [change]
+
+    def slow(path: Path, filename: str) -> Dist:
+        if changes:
+            changes.pop()()
+        return inspect(path, filename)
+
+    monkeypatch.setattr(inspection, "inspect", slow)
+
+
+@pytest.mark.parametrize("where", ["here", "another node"])
+def test_a_change_is_compared_with_what_is_there_when_it_is_published(
+    where: str, here: Store, other: Store, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user makes the environment, or restores a revision of it, meanwhile."""
+    one, two = (store, store) if where == "here" else (here, other)
+    meanwhile(monkeypatch, lambda: publish(two, 1, shared=False))
+    with pytest.raises(Refused, match="belongs to alice"):
+        upload(one, MALLORY, 2, "evil", base=1, shared=True)
+    alice = Actor(name="alice", origin="here", access=ALICE)
+    publish(one, 2, shared=True)
+    package_changes.yank(one, alice, "ppm-env-ml", "2", "")
+    meanwhile(monkeypatch, lambda: package_changes.unyank(two, alice, "ppm-env-ml", "2"))
+    with pytest.raises(Refused, match="no change of revision 2"):
+        upload(one, MALLORY, 3, "numpy", "scipy", base=1, shared=True)
+    assert len(one.read("ppm-env-ml").files) == 2
 
 
 def test_without_the_bucket_an_environment_that_is_not_on_the_disk_is_unknown(

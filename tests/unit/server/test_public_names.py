@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from unittest.mock import Mock
 
 import pytest
 from support import wheels
@@ -14,6 +15,7 @@ from ppmctl.distributions.names import is_normalised
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
 from ppmctl.server.public_names import PublicNames, most_used
+from ppmctl.storage.bucket import Unavailable
 
 ADMIN = Access(name="ops", role="admin", created="")
 PUBLISHER = Access(name="ci", role="publisher", created="")
@@ -114,3 +116,16 @@ def test_a_claim_reserves_no_name_and_names_who_made_it(store: Store) -> None:
     claim = store.claim_of("pip")
     assert claim is not None
     assert (claim.by, claim.at) == ("", "")
+
+
+def test_a_claim_that_was_taken_back_is_not_believed_if_the_bucket_can_not_be_asked(
+    here: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.claim("requests", by="ops")
+    PublicNames().require(here, "requests", PUBLISHER)
+    other.unclaim("requests")
+    assert here.mirror is not None
+    monkeypatch.setattr(here.mirror.claims, "read", Mock(side_effect=Unavailable("The bucket does not answer.")))
+    with pytest.raises(Unavailable):
+        PublicNames().require(here, "requests", PUBLISHER)
+    assert here.last_claim_of("requests") is not None, "a page shows what is known"
