@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -101,6 +102,11 @@ def shown(text: str) -> str:
     """Return an entry for a message: a line without secrets."""
     line = " ".join(masked(text).split())
     return "".join(letter if letter.isprintable() else "?" for letter in line)[:_SHOWN]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names of a file for a message, in order."""
+    return shown(", ".join(sorted(names)))
 
 
 def _read(text: str) -> tuple[Requirement, str]:

@@ -14,7 +14,7 @@ from ppmctl.client.http import Transport
 from ppmctl.distributions import lock
 from ppmctl.distributions.distribution import normalise, one_line
 from ppmctl.environments import conda, pipenv, requirements_txt, setup_cfg
-from ppmctl.environments.imported import Imported, Lines
+from ppmctl.environments.imported import Imported, Lines, listed
 from ppmctl.environments.requirement import Requirement, parse
 from ppmctl.environments.source import STDIN, Source
 from ppmctl.errors import UsageError
@@ -117,10 +117,10 @@ def _pyproject(source: Source, extras: Sequence[str], groups: Sequence[str]) -> 
         requirements += reading.of_extra(extra, frozenset())
     for group in groups:
         requirements += reading.parsed(_group(values.get("dependency-groups", {}), group, source), f"group {group}")
-    left = sorted({normalise(extra) for extra in optional} - {normalise(extra) for extra in extras})
+    left = {normalise(extra) for extra in optional} - {normalise(extra) for extra in extras}
     imported = reading.imported
     imported.requirements += requirements
-    imported.notes += [f"The extras {', '.join(left)} were left out (--extra NAME)."] if left else []
+    imported.notes += [f"The extras {listed(left)} were left out (--extra NAME)."] if left else []
     return imported
 
 
@@ -131,18 +131,18 @@ class _Pyproject:
         self.imported = Imported(name=name)
         self._source = source
         self._lines = Lines(source, text)
-        self._optional = {normalise(extra): listed for extra, listed in optional.items()}
+        self._optional = {normalise(extra): texts for extra, texts in optional.items()}
 
-    def parsed(self, listed: Any, where: str) -> list[Requirement]:
-        if not isinstance(listed, Iterable) or isinstance(listed, (str, dict)):
+    def parsed(self, texts: Any, where: str) -> list[Requirement]:
+        if not isinstance(texts, Iterable) or isinstance(texts, (str, dict)):
             raise UsageError(f"{self._source}, {where}: this is not a list.")
-        taken = (self.imported.take(str(text), self._lines.where(str(text))) for text in listed)
+        taken = (self.imported.take(str(text), self._lines.where(str(text))) for text in texts)
         return [requirement for requirement in taken if requirement is not None]
 
     def of_extra(self, extra: str, seen: frozenset[str]) -> list[Requirement]:
         wanted = normalise(extra)
         if wanted not in self._optional:
-            known = ", ".join(sorted(self._optional))
+            known = listed(self._optional)
             raise UsageError(f"{self._source} has no extra {extra!r}.", hint=f"It has: {known}." if known else "")
         seen |= {wanted}
         requirements = []

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ppmctl.distributions.distribution import one_line
-from ppmctl.environments.imported import Imported, Lines
+from ppmctl.environments.imported import Imported, Lines, listed
 from ppmctl.environments.source import Source
 from ppmctl.errors import UsageError
 
@@ -33,12 +33,12 @@ def read(source: Source, groups: Sequence[str], *, is_lock: bool) -> Imported:
     wanted = [main, *(dev if group == "dev" else group for group in groups)]
     for name in wanted:
         if name not in tables:
-            known = ", ".join(sorted(set(tables) - {main}))
+            known = listed(set(tables) - {main})
             raise UsageError(f"{source} has no group {name!r}.", hint=f"It has: {known}." if known else "")
         for package, value in tables[name].items():
             _package(package, value, lines.where(package), imported)
-    if others := sorted(set(tables) - set(wanted)):
-        imported.notes.append(f"{source}: {', '.join(others)} were left out (--group NAME).")
+    if others := set(tables) - set(wanted):
+        imported.notes.append(f"{source}: {listed(others)} were left out (--group NAME).")
     return imported
 
 
