@@ -81,7 +81,12 @@ def prepared(volume: Volume, content: Folder, *, thorough: bool) -> Iterator[Cal
         for path, (form, mtime) in plan.wanted.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             replacements.append((written.enter_context(files.replacement(path, form, mtime=mtime)), path))
-        yield lambda: _show(plan, replacements)
+        link = None
+        if plan.latest is not None and _target(plan.top / LATEST) != plan.latest:
+            link = files.temporary_name(plan.top / LATEST)
+            link.symlink_to(plan.latest)
+            written.callback(link.unlink, missing_ok=True)
+        yield lambda: _show(plan, replacements, link)
 
 
 def differences(volume: Volume, content: Folder) -> list[str]:
@@ -130,10 +135,11 @@ class _Plan:
         wanted: dict[Path, tuple[bytes, int]] = {}
         surplus: list[Path] = []
         published: list[StoredRevision] = []
-        mtime = 0
+        mtime = before = 0
         for revision in listed:
-            # nginx makes an ETag of size and mtime in seconds: no two revisions may have the same mtime
-            mtime = max(int(datetime.fromisoformat(revision.file.record.upload_time).timestamp()), mtime + 1)
+            # nginx makes an ETag of size and mtime in seconds: each revision, also a removed one, has its own mtime
+            uploaded = int(datetime.fromisoformat(revision.file.record.upload_time).timestamp())
+            mtime, before = max(uploaded, mtime + revision.number - before), revision.number
             folder = top / str(revision.number)
             if not thorough and (folder / ABOUT).exists():
                 published.append(revision)
@@ -160,16 +166,14 @@ class _Plan:
         return cls(top=top, wanted=wanted, surplus=tuple(surplus), latest=target)
 
 
-def _show(plan: _Plan, replacements: list[tuple[Path, Path]]) -> bool:
+def _show(plan: _Plan, replacements: list[tuple[Path, Path]], link: Path | None) -> bool:
     for temporary, path in replacements:
         os.replace(temporary, path)
     moved = _target(plan.top / LATEST) != plan.latest
-    if moved and plan.latest is None:
-        (plan.top / LATEST).unlink(missing_ok=True)
-    elif moved:
-        link = files.temporary_name(plan.top / LATEST)
-        link.symlink_to(plan.latest or "")
+    if link is not None:
         os.replace(link, plan.top / LATEST)
+    elif moved:
+        (plan.top / LATEST).unlink(missing_ok=True)
     for path in plan.surplus:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -78,13 +78,17 @@ class HeadChanges:
         self._mirror.change(project, decide)
         return chosen
 
-    def set_status(self, project: str, status: Status, *, among: Collection[str] | None) -> None:
+    def set_status(
+        self, project: str, status: Status, *, among: Collection[str] | None, require: Callable[[], None] | None
+    ) -> None:
         """Set a project's status. Raise NotHere; Refused if the old or the new one is not `among` these."""
 
         def decide(head: Head) -> Head:
             if not self._volume.project(project).is_dir():
                 raise lookup.missing(project)
             change_rules.require_among(project, among, self._volume, status.state)
+            if require is not None:
+                require()
             return head.with_status(status.state, status.reason)
 
         self._mirror.change(project, decide)

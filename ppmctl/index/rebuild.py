@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,8 +56,8 @@ def rebuild(store: Store, *, with_bucket: bool = True) -> Rebuilt:
             except (PpmError, OSError) as exc:
                 done.problems.append(f"{project}: {exc}")
             step(1)
-    for stray in stray_pages(store.volume, set(projects)):
-        shutil.rmtree(stray, ignore_errors=True)
+    for stray, project in stray_pages(store.volume, set(projects)).items():
+        _remove_stray(store, stray, project)
     store.write_root()
     try:
         SearchIndex(store).rebuild()
@@ -141,15 +142,26 @@ def _write_side_files(volume: Volume, project: str, filename: str, record: Recor
         files.write_atomic(volume.side_file(project, filename, RECORD), record.to_json(), sync=True)
 
 
-def stray_pages(volume: Volume, projects: set[str]) -> list[Path]:
-    """Return the folders of pages and of environments' files that belong to no project."""
+def _remove_stray(store: Store, stray: Path, project: str) -> None:
+    """Remove the pages of a project that does not exist, unless it was made meanwhile."""
+    with store.locked(project) if is_normalised(project) else contextlib.nullcontext():
+        if not _exists(store.volume, project):
+            shutil.rmtree(stray, ignore_errors=True)
+
+
+def _exists(volume: Volume, project: str) -> bool:
+    return is_normalised(project) and volume.project(project).exists()
+
+
+def stray_pages(volume: Volume, projects: set[str]) -> dict[Path, str]:
+    """Return the folders of pages and of environments' files that belong to no project, with its name."""
     folders = {path: path.name for path in _folders(volume.simple)}
     folders |= {path: PREFIX + path.name for path in _folders(volume.environments)}
-    return sorted(
-        path
-        for path, name in folders.items()
-        if name not in projects and not (is_normalised(name) and volume.project(name).exists())
-    )
+    return {
+        path: folders[path]
+        for path in sorted(folders)
+        if folders[path] not in projects and not _exists(volume, folders[path])
+    }
 
 
 def _folders(top: Path) -> list[Path]:

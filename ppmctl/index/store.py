@@ -126,6 +126,7 @@ class Store:
                 self.mirror.update(name.project)
             else:
                 self.settle(name.project)
+                pages.refresh(self.volume, name.project)  # after a power failure it may be empty, without a mark
             return change_rules.is_published(self.volume, name, sha256)
 
     def yank(self, project: str, version_or_filename: str, reason: str = "") -> list[str]:
@@ -167,24 +168,32 @@ class Store:
         return chosen
 
     def set_status(
-        self, project: str, state: str, reason: str = "", *, among: Collection[str] | None = None
+        self,
+        project: str,
+        state: str,
+        reason: str = "",
+        *,
+        among: Collection[str] | None = None,
+        require: Callable[[], None] | None = None,
     ) -> Status:
         """Set a project's status (PEP 792); NotHere if it never existed.
 
-        Refused, 403, if the old or the new status is not `among` these.
+        Refused, 403, if the old or the new status is not `among` these. `require` is as in `put`.
         """
         if state not in STATUSES:
             raise PpmError(f"{state!r} is not a status.", hint=f"One of: {', '.join(STATUSES)} (PEP 792).")
         status = Status(state=state, reason=" ".join(reason.split()))
         with self._writing(project):
             if self._heads is not None:
-                self._heads.set_status(project, status, among=among)
+                self._heads.set_status(project, status, among=among, require=require)
                 return status
             with contextlib.suppress(project_folder.BrokenRecord):  # a damaged status, which this call replaces
                 self.settle(project)  # first: the folder may be what a killed first upload left
             if not self.has_project(project):
                 raise lookup.missing(project)
             change_rules.require_among(project, among, self.volume, state)
+            if require is not None:
+                require()
             # without reading it first: this also repairs a damaged status
             pages.mark(self.volume, project)
             content = json.dumps({"state": status.state, "reason": status.reason}).encode() + b"\n"

@@ -85,9 +85,11 @@ class EnvironmentApi:
     def delete(self, request: Request, by: Access, name: str) -> Response:
         """Delete an environment. It can be repeated after an interruption."""
         name, sender = _normalised(name), Sender.of(request, by)
-        _require_match(request, self._changes.require_deletion(sender, name))
+        state = self._changes.require_deletion(sender, name)
+        _require_match(request, state)
         json_api.body(request)
-        return json_api.answer({"name": name, "deleted": self._changes.delete(sender, name)})
+        deleted = self._changes.delete(sender, name, seen=state if "If-Match" in request.headers else None)
+        return json_api.answer({"name": name, "deleted": deleted})
 
     def _shown(self, state: State, *, status: int = 200) -> Response:
         if state.content is None or state.latest is None:

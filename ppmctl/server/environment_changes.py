@@ -7,7 +7,7 @@ number after those that were read: of two changes of the same revision the index
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from werkzeug.wrappers import Request
@@ -214,13 +214,20 @@ class EnvironmentChanges:
             raise missing(name)
         return state
 
-    def delete(self, sender: Sender, name: str) -> list[int]:
+    def delete(self, sender: Sender, name: str, *, seen: State | None = None) -> list[int]:
         """Archive an environment, so that no revision comes in between, then yank each revision; return these.
 
-        It can be repeated after an interruption. Raise what `require_deletion` raises.
+        It can be repeated after an interruption. Raise Changed, before anything is deleted, if the latest revision is
+        not that of `seen`; and what `require_deletion` raises.
         """
+
+        def require() -> None:
+            now = self.state(name)
+            if seen is not None and _latest(now) != _latest(seen):
+                raise Changed(now)
+
         state = self.require_deletion(sender, name)
-        self._set_status(sender, state.project, "archived", _DELETED)
+        self._set_status(sender, state.project, "archived", _DELETED, require=require)
         deleted = self.state(name).left  # with the revisions that were published until then
         for revision in deleted:
             reason = environment_policy.signed_reason(_DELETED, state.project, sender.by)
@@ -228,9 +235,17 @@ class EnvironmentChanges:
                 sender.actor.record(self._store.volume, "yank", filename)
         return [revision.number for revision in deleted]
 
-    def _set_status(self, sender: Sender, project: str, status: str, reason: str = "") -> None:
+    def _set_status(
+        self,
+        sender: Sender,
+        project: str,
+        status: str,
+        reason: str = "",
+        *,
+        require: Callable[[], None] | None = None,
+    ) -> None:
         among = None if sender.by.may("manage", project) else environment_policy.OWNERS_STATUSES
-        self._store.set_status(project, status, reason, among=among)
+        self._store.set_status(project, status, reason, among=among, require=require)
         sender.actor.record(self._store.volume, "status", f"{project} {status}")
 
     def _publish(self, sender: Sender, revision: Revision) -> None:
@@ -242,6 +257,10 @@ class EnvironmentChanges:
             uploads.publish(self._store, upload, self._public_names)
         finally:
             upload.close()
+
+
+def _latest(state: State) -> int | None:
+    return None if state.latest is None else state.latest.number
 
 
 def missing(name: str) -> Refused:

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from ppmctl.distributions.environment_revision import MAX_NAME, PREFIX, named, ordered
 from ppmctl.environments.requirement import flat, group
 from ppmctl.errors import PpmError, Refused, UsageError
-from ppmctl.server.environment_changes import Sender, State
+from ppmctl.server.environment_changes import Changed, Sender, State
 from ppmctl.web import environment_edit
 from ppmctl.web.route import Route
 from ppmctl.web.visit import Visit
@@ -94,8 +94,12 @@ def delete(visit: Visit, states: Sequence[State], path: str) -> Response:
     if visit.form.get("confirmed", "") != _confirmed(states):
         sender.attempt.reason = "What was to be deleted has changed meanwhile"
         return question(visit, states, path, is_changed=True)
-    for state in states:
-        visit.services.environment_changes.delete(sender, state.name)
+    for number, state in enumerate(states):
+        try:
+            visit.services.environment_changes.delete(sender, state.name, seen=state)
+        except Changed:
+            left = [visit.services.environment_changes.state(other.name) for other in states[number:]]
+            return question(visit, [other for other in left if other.latest is not None], path, is_changed=True)
     return visit.redirect(LIST)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from support import wheels
@@ -332,3 +334,28 @@ def test_the_environments_of_an_owner_and_those_that_use_a_project_follow_every_
     store.yank("ppm-env-web", "2")
     assert (using("flask-login"), using("numpy")) == ((["web"], 1), ([], 0))
     assert not here.mine("bob")
+
+
+def test_a_removed_revision_and_the_next_one_differ_in_their_etag(store: Store) -> None:
+    """Both are published in the same second, with files of the same size."""
+    seen = []
+    for number in (1, 2, 3):
+        put(store, revision("ml", number, f"numpy=={number}"), upload_time=f"2026-01-01T00:00:00.{number}00000Z")
+        status = (top(store) / "latest" / "requirements.txt").stat()
+        seen.append((status.st_size, int(status.st_mtime)))
+        if number == 2:
+            store.remove("ppm-env-ml", "2")
+    assert len(set(seen)) == 3
+
+
+def test_a_full_disk_leaves_no_page_with_a_revision_that_was_taken_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, revision("ml", 1, "numpy"))
+    before = tree(store.volume.root / "index")
+    with monkeypatch.context() as full:
+        full.setattr(Path, "symlink_to", Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            put(store, revision("ml", 2, "numpy", "flask"))
+    assert tree(store.volume.root / "index") == before
+    assert latest(store) == "# ppm-env-ml, revision 1\nnumpy\n"

@@ -303,6 +303,31 @@ def test_what_a_crash_left_is_durable_before_it_is_confirmed(store: Store, monke
     assert {store.volume.packages, store.volume.project("x")} <= set(synced)
 
 
+def test_a_file_that_is_confirmed_is_on_its_page_also_after_a_power_failure(store: Store) -> None:
+    """Which leaves pages empty that were not synced; the rebuild after the boot has not reached them yet."""
+    made = wheels.wheel("x", "1.0")
+    put(store, made)
+    (store.volume.pages("x") / pages.JSON_PAGE).write_bytes(b"")
+    assert is_there(store, made)
+    assert listed(store, "x") == [made[0]]
+
+
+def test_a_project_that_is_made_during_a_rebuild_keeps_its_pages(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.volume.pages("x").mkdir(parents=True)  # of a project that does not exist
+    stray_pages = rebuild.stray_pages
+
+    def find(volume: Volume, projects: set[str]) -> dict[Path, str]:
+        found = stray_pages(volume, projects)
+        put(store, wheels.wheel("x", "1.0"))
+        return found
+
+    monkeypatch.setattr(rebuild, "stray_pages", find)
+    rebuild.rebuild(store)
+    assert listed(store, "x") == ["x-1.0-py3-none-any.whl"]
+
+
 def test_a_process_that_ends_while_another_starts_is_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ending = Store(store.volume)
     ending.area.new_file().discard()

@@ -18,7 +18,7 @@ from ppmctl.distributions import distribution, inspection
 from ppmctl.distributions.distribution import Dist
 from ppmctl.errors import Refused
 from ppmctl.index.store import Store
-from ppmctl.server import node_follower, package_changes, uploads
+from ppmctl.server import json_api, node_follower, package_changes, uploads
 from ppmctl.server.environment_api import EnvironmentApi
 from ppmctl.server.package_api import PackageApi
 from ppmctl.server.public_names import PublicNames
@@ -140,6 +140,25 @@ def test_a_change_is_compared_with_what_is_there_when_it_is_published(
     with pytest.raises(Refused, match="no change of revision 2"):
         upload(one, MALLORY, 3, "numpy", "scipy", base=1, shared=True)
     assert len(one.read("ppm-env-ml").files) == 2
+
+
+def test_a_revision_that_comes_before_the_deletion_of_another_one_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, 1, shared=True)
+    body = json_api.body
+
+    def slow(request: Request, *fields: str) -> dict[str, Any]:
+        publish(store, 2, shared=True)
+        return body(request, *fields)
+
+    monkeypatch.setattr(json_api, "body", slow)
+    builder = EnvironBuilder(path="/api/environments/ml", method="DELETE", headers={"If-Match": '"1"'})
+    with pytest.raises(Refused, match="it is at revision 2") as refused:
+        EnvironmentApi(store, PublicNames()).answer(Request(builder.get_environ()), ALICE)
+    assert refused.value.status == 412
+    content = store.read("ppm-env-ml")
+    assert (content.status.state, [file.yanked for file in content.files]) == ("active", [None, None])
 
 
 def test_without_the_bucket_an_environment_that_is_not_on_the_disk_is_unknown(

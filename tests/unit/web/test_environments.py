@@ -333,6 +333,25 @@ def test_what_changed_since_the_question_is_asked_again(visitor: Visitor) -> Non
     assert "Delete 2 environments? data , revision 1 new , revision 1" in visitor.get("/environments/delete").text
 
 
+def test_a_revision_that_comes_during_a_deletion_is_asked_about(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(ann(visitor), "web", "numpy")
+    require, others = EnvironmentChanges.require_deletion, [revision("web", 2, "numpy", "six")]
+
+    def slow(self: EnvironmentChanges, *arguments: Any) -> Any:
+        state = require(self, *arguments)
+        while others:
+            put(visitor, others.pop())
+        return state
+
+    monkeypatch.setattr(EnvironmentChanges, "require_deletion", slow)
+    page = visitor.send("/environment/web/delete", **visitor.get("/environment/web/delete").fields)
+    assert (page.status, "web , revision 2" in page.text) == (409, True)
+    assert numbers(visitor, "web") == [1, 2]
+    assert visitor.send("/environment/web/delete", **page.fields).status == 303
+
+
 def test_a_reader_sees_environments_and_no_forms(visitor: Visitor) -> None:
     create(ann(visitor), "web", "numpy", shared="yes")
     reader = bob(visitor, "reader")
