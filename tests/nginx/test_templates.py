@@ -236,7 +236,7 @@ def test_nothing_is_answered_before_the_authentication(combinations: dict[tuple[
             "= /healthz/write",
             *[f"= {discovery.PATH}"] * 2,
             *public,
-            "= /api/join",
+            *["= /api/join"] * 2,  # twice, because it also refuses a body without a length
             "@secret_alone",
             "@web_page",
             "@web_upload",
