@@ -52,7 +52,6 @@ class Index:
 
     def launch(self) -> None:
         """Start its processes (`roots`), without waiting."""
-        raise NotImplementedError  # each product has a command of its own
 
     def started(self) -> None:
         """Do what it needs after each start."""

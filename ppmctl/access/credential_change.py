@@ -249,9 +249,8 @@ class Change:
     def _write_access(self, access: str) -> list[str]:
         """Remove the hashes that must not have the new rights, then write access.yml. Return what htpasswd has then.
 
-        A failure must not lock out whoever gets a new secret. With fewer rights the old hash stays until the new one
-        is written. With more the new hash is there at once, and the old one comes back if access.yml can't be
-        written.
+        After a failure one of the two secrets works. With fewer rights the old hash stays until the new one is
+        written. With more rights the new hash is written first, and the old one again if access.yml can't be written.
         """
         before_lines, before_access, _parked = self._before
         staying, replaced, early = {line.text for line in self._lines}, self._replaced(), set()

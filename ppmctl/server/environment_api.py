@@ -122,7 +122,7 @@ def _normalised(name: str) -> str:
 
 
 def _etag(state: State) -> str:
-    return "" if state.latest is None else str(state.latest.number)
+    return "" if state.number is None else str(state.number)
 
 
 def _changed(state: State) -> Refused:

@@ -39,7 +39,7 @@ class Changed(Refused):
     """Another user has changed an environment meanwhile; `state` is what it is now."""
 
     def __init__(self, state: State) -> None:
-        now = "it was deleted" if state.latest is None else f"it is at revision {state.latest.number}"
+        now = "it was deleted" if state.number is None else f"it is at revision {state.number}"
         super().__init__(412, f"{state.name} was changed by another user: {now}")
         self.state = state
 
@@ -73,6 +73,11 @@ class State:
     @property
     def project(self) -> str:
         return PREFIX + self.name
+
+    @property
+    def number(self) -> int | None:
+        """Return the number of the latest revision."""
+        return None if self.latest is None else self.latest.number
 
     @property
     def revisions(self) -> tuple[StoredRevision, ...]:
@@ -223,7 +228,7 @@ class EnvironmentChanges:
 
         def require() -> None:
             now = self.state(name)
-            if seen is not None and _latest(now) != _latest(seen):
+            if seen is not None and now.number != seen.number:
                 raise Changed(now)
 
         state = self.require_deletion(sender, name)
@@ -257,10 +262,6 @@ class EnvironmentChanges:
             uploads.publish(self._store, upload, self._public_names)
         finally:
             upload.close()
-
-
-def _latest(state: State) -> int | None:
-    return None if state.latest is None else state.latest.number
 
 
 def missing(name: str) -> Refused:

@@ -105,7 +105,7 @@ def delete(visit: Visit, states: Sequence[State], path: str) -> Response:
 
 def _confirmed(states: Sequence[State]) -> str:
     """Return the names and revisions that a question names: web@3 data@1."""
-    return " ".join(f"{state.name}@{state.latest.number}" for state in states if state.latest is not None)
+    return " ".join(f"{state.name}@{state.number}" for state in states if state.number is not None)
 
 
 ROUTES = (

@@ -92,7 +92,7 @@ REFUSED = {
         wheels.attestations(MADE, subject=[subject("some_thing-1.0-1-py3-none-any.whl")]),
         "is about 'some_thing-1.0-1-py3-none-any.whl'",
     ),
-    "a subject of a number": (wheels.attestations(MADE, subject=[subject(name=1)]), MALFORMED),  # type: ignore[arg-type] # on purpose
+    "a subject of a number": (wheels.attestations(MADE, subject=[subject(name=1)]), MALFORMED),  # type: ignore[arg-type] # a name is a text
     "another sha256": (wheels.attestations(MADE, subject=[subject(sha256="0" * 64)]), "has another sha256"),
     "no sha256": (wheels.attestations(MADE, subject=[{"name": MADE[0], "digest": {"md5": "0"}}]), MALFORMED),
     "the second is of another": (
